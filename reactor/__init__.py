@@ -1,0 +1,82 @@
+"""The Reactor pattern: one thread, one selector, and handler classes that you subclass."""
+
+from reactor.acceptor import Acceptor
+from reactor.addresses import Address, AddressLike, Inet, Unix
+from reactor.connector import Connector
+from reactor.dialer import Dial
+from reactor.errors import (
+    AddressError,
+    AddressInUse,
+    AlreadyRunning,
+    Attempt,
+    BufferOverflow,
+    CloseKind,
+    CloseReason,
+    ConnectError,
+    ConnectTimeout,
+    DelayError,
+    HandlerReused,
+    IllegalMove,
+    ListenError,
+    NotConnected,
+    ReactorClosed,
+    ReactorError,
+    StreamBusy,
+    StreamClosed,
+    Unsupported,
+    UsageError,
+    WrongThread,
+)
+from reactor.handler import Handler
+from reactor.loop import ErrorContext, Loop, Stats
+from reactor.options import Limits, ListenOptions
+from reactor.poller import READ, WRITE
+from reactor.reactor import Reactor
+from reactor.signals import SignalHandle
+from reactor.stream import Stream
+from reactor.system import System
+from reactor.timers import Timer
+
+__all__ = [
+    "READ",
+    "WRITE",
+    "Acceptor",
+    "Address",
+    "AddressError",
+    "AddressInUse",
+    "AddressLike",
+    "AlreadyRunning",
+    "Attempt",
+    "BufferOverflow",
+    "CloseKind",
+    "CloseReason",
+    "ConnectError",
+    "ConnectTimeout",
+    "Connector",
+    "DelayError",
+    "Dial",
+    "ErrorContext",
+    "Handler",
+    "HandlerReused",
+    "IllegalMove",
+    "Inet",
+    "Limits",
+    "ListenError",
+    "ListenOptions",
+    "Loop",
+    "NotConnected",
+    "Reactor",
+    "ReactorClosed",
+    "ReactorError",
+    "SignalHandle",
+    "Stats",
+    "Stream",
+    "StreamBusy",
+    "StreamClosed",
+    "System",
+    "Timer",
+    "Unix",
+    "Unsupported",
+    "UsageError",
+    "WrongThread",
+]

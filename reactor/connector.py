@@ -1,0 +1,206 @@
+"""Connector: one non-blocking attempt to connect one socket to one address.
+
+connect(2) under EINPROGRESS: wait until the socket is writable, read SO_ERROR once, and believe success only when
+`getpeername` agrees. What its errnos mean stands in `errnos`; names and several addresses are the dialer's. The connector
+owns its socket until `on_connect` is called with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from reactor import errnos
+from reactor.addresses import Address, Inet, parse
+from reactor.errnos import Answer
+from reactor.errors import LOCAL_ABORT, AddressError, CloseKind, CloseReason, UsageError
+from reactor.handler import Handler
+from reactor.poller import WRITE
+from reactor.states import CONNECTING, Connecting, ConnectingEvent, move
+from reactor.system import close
+from reactor.timers import seconds
+
+if TYPE_CHECKING:
+    from reactor.reactor import Reactor
+
+#: Seconds until a Unix socket with a full backlog is tried again, doubled each time.
+RETRY_SECONDS_MIN = 0.001
+RETRY_SECONDS_MAX = 0.05
+#: A socket that connected to itself is thrown away and another one tried, this often.  # Go: 2
+SELF_CONNECTS_MAX = 2
+
+
+@attrs.define(eq=False)
+class Connector(Handler):
+    """One attempt. Subclass it, override the two hooks, call `start`; exactly one of them is called, from the loop.
+
+    Args:
+        address: where to; numeric, or a Unix socket.
+        timeout: seconds until the attempt fails with `TimeoutError`; None: as long as the kernel tries.
+
+    Raises:
+        AddressError: the address does not parse, or names a host.
+        DelayError: *timeout* is not a finite number.
+    """
+
+    address: Address = attrs.field(converter=parse)
+    timeout: float | None = attrs.field(default=None, kw_only=True)
+
+    _state: Connecting = attrs.field(init=False, repr=False, default=Connecting.NEW)
+    _retry: float = attrs.field(init=False, repr=False, default=RETRY_SECONDS_MIN)
+    _self_connects: int = attrs.field(init=False, repr=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.address, Inet) and not (self.address.family and self.address.port):
+            raise AddressError(f"connecting takes a numeric address and a port from 1 on, not '{self.address}'")
+        if self.timeout is not None:
+            seconds(self.timeout, "a timeout")
+
+    # Hooks
+
+    def on_connect(self, sock: socket.socket) -> None:
+        """It is connected. *sock* is open, non-blocking and yours; if this raises, it is closed, unless a handler has it."""
+        close(sock)
+
+    def on_failed(self, exc: Exception) -> None:
+        """It is not, because of *exc*; the socket is closed."""
+
+    # What users call
+
+    def start(self, reactor: Reactor) -> Self:
+        """Begin. No hook is called from in here. Returns the connector.
+
+        Raises:
+            HandlerReused: it was started before.
+        """
+        reactor.check()
+        self._claim(reactor)
+        if self.timeout is not None:
+            self.call_later(self.timeout, self._timed_out)
+        try:
+            sock = reactor.system.socket(self.address.family)
+        except OSError as error:
+            self._fail(error)
+            return self
+        try:
+            reactor.adopt(self, sock)
+        except UsageError as error:
+            close(sock)
+            self._fail(OSError(errno.EMFILE, str(error)))
+            return self
+        self._connect()
+        return self
+
+    def cancel(self) -> bool:
+        """Give up, silently: no hook follows, and the socket is closed. True if it was still under way."""
+        under_way = self._hears
+        self._close(LOCAL_ABORT)
+        return under_way
+
+    # What the loop calls
+
+    @property
+    def interest(self) -> int:
+        """WRITE while the kernel is connecting. Before that the socket would be reported ready for nothing."""
+        return WRITE if self._state is Connecting.WAITING else 0
+
+    def on_writable(self) -> None:
+        """Something happened, success or failure: find out which. The kernel clears SO_ERROR by telling it."""
+        try:
+            number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number == 0:
+                self.sock.getpeername()
+        except OSError as error:
+            if error.errno not in (errno.ENOTCONN, errno.EINPROGRESS):  # those: ready for no reason, still connecting
+                self._fail(error)
+            return
+        if number:
+            self._fail(OSError(number, os.strerror(number)))
+        else:
+            self._connected()
+
+    def on_close(self, reason: CloseReason) -> None:
+        """Turn an end with an error into `on_failed`."""
+        if isinstance(reason.error, Exception):
+            self.on_failed(reason.error)
+
+    @property
+    def _details(self) -> str:
+        return f", connects to {self.address}, {self._state.name}"
+
+    def _closing(self) -> None:
+        self._state = move(CONNECTING, self._state, ConnectingEvent.FINISH)
+
+    # The steps
+
+    def _connect(self) -> None:
+        """Call connect(2), once, or once more if it has started nothing."""
+        try:
+            number = self.sock.connect_ex(self.reactor.system.sockaddr(self.address))
+        except OSError as error:  # a path that is too long
+            self._fail(error)
+            return
+        answer = errnos.connect_answer(self.address.family, number)
+        if answer is Answer.CONNECTED:
+            self.call_soon(self._connected)  # at once, but not from here: start() is still on the stack
+        elif answer is Answer.PENDING:
+            self._state = move(CONNECTING, self._state, ConnectingEvent.PEND)
+            self.refresh()
+        elif answer is Answer.RETRY:
+            self._state = move(CONNECTING, self._state, ConnectingEvent.RETRY)
+            self.call_later(self._retry, self._connect)
+            self._retry = min(2 * self._retry, RETRY_SECONDS_MAX)
+        else:
+            self._fail(OSError(number, os.strerror(number)))
+
+    def _connected(self) -> None:
+        """Hand over, unless the two ends are one."""
+        if self._is_self_connect():
+            self._begin_anew()
+            return
+        self._state = move(CONNECTING, self._state, ConnectingEvent.FINISH)
+        sock = self.detach()
+        try:
+            self.on_connect(sock)
+        except BaseException:
+            self.reactor.dispose(sock)
+            raise
+
+    def _is_self_connect(self) -> bool:
+        """TCP's simultaneous open lets a socket connect to itself, if the port it was given is the one it asks for
+        (RFC 9293, 3.5). It happens with dead services on loopback ports of the ephemeral range.
+        """
+        if not isinstance(self.address, Inet):
+            return False
+        try:
+            return bool(self.sock.getsockname() == self.sock.getpeername())
+        except OSError:  # reset since: whoever uses the socket will hear of it
+            return False
+
+    def _begin_anew(self) -> None:
+        """Throw the socket away; another one gets another port."""
+        self._self_connects += 1
+        self.reactor.poller.forget(self)
+        close(self.sock, reset=True)
+        if self._self_connects > SELF_CONNECTS_MAX:
+            self._fail(ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens: the socket connected to itself"))
+            return
+        self._state = Connecting.NEW
+        try:
+            self.sock = self.reactor.system.socket(self.address.family)
+        except OSError as error:
+            self._fail(error)
+            return
+        self._fd = self.sock.fileno()
+        self._connect()
+
+    def _timed_out(self) -> None:
+        self._fail(TimeoutError(errno.ETIMEDOUT, f"no answer within {self.timeout:g} s"))
+
+    def _fail(self, error: OSError) -> None:
+        kind = CloseKind.TIMEOUT if isinstance(error, TimeoutError) else CloseKind.ERROR
+        self._close(CloseReason(kind, error))

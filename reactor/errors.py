@@ -1,0 +1,149 @@
+"""Every error of the library, and the reason that a connection ended.
+
+Each class says whose fault it is and what to do::
+
+    ReactorError
+    ├── UsageError               the calling program: mend the call
+    │   ├── AddressError         an address that does not parse            (also ValueError)
+    │   ├── DelayError           a delay or deadline that is not a time    (also ValueError)
+    │   ├── HandlerReused        a handler serves one connection, once     (also RuntimeError)
+    │   ├── NotConnected         used before there was a connection        (also RuntimeError)
+    │   ├── StreamClosed         written to after close() or end()         (also RuntimeError)
+    │   ├── StreamBusy           detached with bytes still queued          (also RuntimeError)
+    │   ├── AlreadyRunning       run() inside run()                        (also RuntimeError)
+    │   ├── ReactorClosed        used after close()                        (also RuntimeError)
+    │   ├── WrongThread          called from a thread that does not run it (also RuntimeError)
+    │   └── Unsupported          this platform or selector cannot do that  (also RuntimeError)
+    ├── ListenError              the machine: address in use, no permission…  (also OSError)
+    │   └── AddressInUse         somebody is alive behind that address
+    ├── ConnectError             the network or the peer: retry, or give up   (also OSError)
+    │   └── ConnectTimeout       nobody answered in time                      (also TimeoutError)
+    ├── BufferOverflow           the peer: it reads more slowly than we write
+    └── IllegalMove              this library: please report it
+
+Children of `OSError` keep `errno`. Plain `OSError` never comes out of a hook of the library; it stands in
+`CloseReason.error` where the kernel ended a connection.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from reactor.addresses import Address
+
+
+class ReactorError(Exception):
+    """Root of all that this library raises of its own."""
+
+
+class UsageError(ReactorError):
+    """The calling program asked for something that cannot be; the message says what would be right."""
+
+
+class AddressError(UsageError, ValueError):
+    """An address that does not parse, or cannot be used here."""
+
+
+class DelayError(UsageError, ValueError):
+    """A delay, deadline or period that is not a finite number of seconds."""
+
+
+class HandlerReused(UsageError, RuntimeError):
+    """A handler was given a second connection; make a new one for each."""
+
+
+class NotConnected(UsageError, RuntimeError):
+    """A handler was used before it had a connection; wait for `on_connect`."""
+
+
+class StreamClosed(UsageError, RuntimeError):
+    """A stream was written to after the program itself had called `close`, `abort` or `end`."""
+
+
+class StreamBusy(UsageError, RuntimeError):
+    """A stream with queued bytes was detached; wait until `buffered` is 0."""
+
+
+class AlreadyRunning(UsageError, RuntimeError):
+    """`run`, `run_once` or `run_until` was called while the reactor runs."""
+
+
+class ReactorClosed(UsageError, RuntimeError):
+    """The reactor was used after its `close`."""
+
+
+class WrongThread(UsageError, RuntimeError):
+    """A call came from a thread that does not run the reactor; go through `call_threadsafe`."""
+
+
+class Unsupported(UsageError, RuntimeError):
+    """This platform, or the chosen selector, cannot do what was asked."""
+
+
+class ListenError(ReactorError, OSError):
+    """A listening socket could not be made; `errno` says why."""
+
+
+class AddressInUse(ListenError):
+    """Another socket is alive behind the address that was asked for."""
+
+
+@attrs.frozen
+class Attempt:
+    """One address that was tried: what it answered, and after how many seconds."""
+
+    address: Address
+    error: OSError
+    elapsed: float
+
+
+class ConnectError(ReactorError, OSError):
+    """No connection came about; `attempts` holds each address that was tried."""
+
+    attempts: tuple[Attempt, ...] = ()
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """No connection came about before the deadline."""
+
+
+class BufferOverflow(ReactorError):
+    """More was queued for a slow peer than `Limits.hard` allows; the connection was aborted."""
+
+
+class IllegalMove(ReactorError):
+    """A life cycle was asked for a move that its table does not have: a bug in this library."""
+
+
+class CloseKind(Enum):
+    """How a connection ended."""
+
+    LOCAL_CLOSE = "closed by this side; everything that was queued has been sent"
+    LOCAL_ABORT = "aborted by this side"
+    PEER_END = "ended by the peer first, then closed; everything that was queued has been sent"
+    RESET = "reset by the peer"
+    TIMEOUT = "a deadline passed"
+    ERROR = "the kernel or the connect attempt failed"
+    HANDLER_ERROR = "a hook of this handler raised"
+    SHUTDOWN = "the reactor was closed or shut down"
+
+
+@attrs.frozen
+class CloseReason:
+    """Why a handler was closed: its `kind`, and the `error` behind it where there is one."""
+
+    kind: CloseKind
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        return self.kind.value if self.error is None else f"{self.kind.value}: {self.error}"
+
+
+LOCAL_CLOSE = CloseReason(CloseKind.LOCAL_CLOSE)
+LOCAL_ABORT = CloseReason(CloseKind.LOCAL_ABORT)
+PEER_END = CloseReason(CloseKind.PEER_END)
+SHUTDOWN = CloseReason(CloseKind.SHUTDOWN)

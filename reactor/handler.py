@@ -1,0 +1,196 @@
+"""Handler: one descriptor, what it waits for, its hooks and its timers.
+
+The handler owns its descriptor from the moment it is bound until it is closed or let go by `detach`. What bytes mean
+is not known here: see `stream`, `acceptor`, `connector`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from reactor.errors import LOCAL_ABORT, LOCAL_CLOSE, SHUTDOWN, CloseReason, HandlerReused, NotConnected
+from reactor.poller import READ
+from reactor.states import LIFE, Life, LifeEvent, move
+from reactor.timers import Timer
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from reactor.addresses import Address
+    from reactor.reactor import Reactor
+
+
+class Cancellable(Protocol):
+    """Something under way that can be given up."""
+
+    def cancel(self) -> bool: ...
+
+
+@attrs.define(eq=False)
+class Handler:
+    """One descriptor and what happens on it; to be subclassed, decorated with `@attrs.define(eq=False)`.
+
+    A handler serves one connection, once. Names with a leading underscore belong to the library.
+    """
+
+    #: The reactor that serves it, once it is attached or connecting.
+    reactor: Reactor = attrs.field(init=False, repr=False, default=None)
+    #: Its socket, once it has one; after the end `sock.fileno()` is -1.
+    sock: socket = attrs.field(init=False, repr=False, default=None)
+    #: Why it ended, once it has.
+    reason: CloseReason | None = attrs.field(init=False, repr=False, default=None)
+
+    _life: Life = attrs.field(init=False, repr=False, default=Life.NEW)
+    _fd: int = attrs.field(init=False, repr=False, default=-1)
+    _told: int = attrs.field(init=False, repr=False, default=0)  # the interest that the kernel knows of; the poller's
+    _counts: bool = attrs.field(init=False, repr=False, default=True)  # whether `run` goes on for its sake
+    _timers: set[Timer] | None = attrs.field(init=False, repr=False, default=None)
+    _attempt: Cancellable | None = attrs.field(init=False, repr=False, default=None)  # while CLAIMED: what will bind it
+
+    # What subclasses override
+
+    @property
+    def interest(self) -> int:
+        """What to ask the kernel for: READ, WRITE, both or 0; a function of the handler's state, READ by default.
+
+        Where something that it depends on changes, call `refresh`.
+        """
+        return READ
+
+    def on_readable(self) -> None:
+        """Bytes, a connection or the end may be there to be read; maybe not: EAGAIN is legal."""
+
+    def on_writable(self) -> None:
+        """There may be room to write."""
+
+    def on_error(self, exc: Exception) -> None:
+        """A hook of this handler raised *exc*, and it has been closed for that. `Reactor.on_error` hears of it too."""
+
+    def on_close(self, reason: CloseReason) -> None:
+        """It is over. Called exactly once, last, when the descriptor is closed already."""
+
+    # What users call
+
+    def fileno(self) -> int:
+        """Return the descriptor's number, -1 before and after."""
+        return -1 if self.sock is None else self.sock.fileno()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a descriptor and may be called."""
+        return self._life is Life.LIVE
+
+    def refresh(self) -> None:
+        """Make the kernel's interest equal to `interest`."""
+        if self._life is Life.LIVE:
+            self.reactor.check()
+            self.reactor.poller.refresh(self)
+
+    def close(self) -> None:
+        """Close the descriptor now; `on_close` follows at the end of the pass. Closing twice is allowed."""
+        self._close(LOCAL_CLOSE)
+
+    def abort(self) -> None:
+        """Close the descriptor now, with RST if it is a connection, so that the peer sees that something broke."""
+        self._close(LOCAL_ABORT, reset=True)
+
+    def detach(self) -> socket:
+        """Let the socket go, open and unregistered, and return it. No hook is called any more, not even `on_close`.
+
+        Raises:
+            NotConnected: there is no socket (any more).
+        """
+        if self._life is not Life.LIVE:
+            raise NotConnected(f"{type(self).__name__} has no socket to detach")
+        self.reactor.check()
+        self._life = move(LIFE, self._life, LifeEvent.DETACH)
+        self.reactor.release(self)
+        return self.sock
+
+    def unref(self) -> None:
+        """Let `Reactor.run` return although this handler still lives."""
+        if self._counts:
+            self._counts = False
+            if self._hears:
+                self.reactor.uncounted += 1
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call *callback* in the next pass, unless this handler is closed first."""
+        self._owner_of_calls().call_soon(callback, *args, owner=self)
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Like `Reactor.call_later`; the timer dies with the handler, and what it raises closes the handler."""
+        return self._owner_of_calls().call_later(delay, callback, *args, owner=self)
+
+    def call_at(self, due: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Like `Reactor.call_at`; the timer dies with the handler, and what it raises closes the handler."""
+        return self._owner_of_calls().call_at(due, callback, *args, owner=self)
+
+    def call_every(self, period: float, callback: Callable[..., object], *args: Any, **options: Any) -> Timer:
+        """Like `Reactor.call_every`; the timer dies with the handler, and what it raises closes the handler."""
+        return self._owner_of_calls().call_every(period, callback, *args, owner=self, **options)
+
+    # What the library calls
+
+    @property
+    def _hears(self) -> bool:
+        """Whether its calls and timers may still run."""
+        return self._life is Life.LIVE or self._life is Life.CLAIMED
+
+    @property
+    def _details(self) -> str:
+        """What `Loop.dump` says of it beside its class, descriptor and interest."""
+        return ""
+
+    def _claim(self, reactor: Reactor, attempt: Cancellable | None = None) -> None:
+        """Promise this handler a socket, which *attempt* will bind."""
+        self._check_unused()
+        self._life = move(LIFE, self._life, LifeEvent.CLAIM)
+        self.reactor, self._attempt = reactor, attempt
+        reactor.enrol(self)
+
+    def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
+        """Take possession of *sock*; what is known of its addresses need not be asked for again."""
+        if self._life is not Life.CLAIMED:
+            self._check_unused()
+        self._life = move(LIFE, self._life, LifeEvent.BIND)
+        self.reactor, self.sock, self._fd, self._attempt = reactor, sock, sock.fileno(), None
+
+    def _opened(self) -> None:
+        """The handler is bound and registered: a subclass may tell its user."""
+
+    def _close(self, reason: CloseReason, *, reset: bool = False) -> None:
+        """Unregister, close, and have `on_close` told in the end; the first reason stays."""
+        life = self._life
+        if life is Life.NEW:
+            self._life = move(LIFE, life, LifeEvent.CLOSE)
+        elif self._hears:
+            self.reactor.check()
+            self._life = move(LIFE, life, LifeEvent.CLOSE)
+            self.reason = reason
+            self._closing()
+            if self._attempt is not None:
+                self._attempt.cancel()
+                self._attempt = None
+            self.reactor.retire(self, reset=reset)
+
+    def _shut_down(self, grace: float) -> None:
+        """The reactor shuts down; a subclass may take *grace* seconds to finish."""
+        self._close(SHUTDOWN)
+
+    def _closing(self) -> None:
+        """The end has begun: a subclass brings its own states to theirs. No user code is called from here."""
+
+    def _check_unused(self) -> None:
+        if self._life is not Life.NEW:
+            name = type(self).__name__
+            raise HandlerReused(f"this {name} has had its connection; make a new {name} for each one")
+
+    def _owner_of_calls(self) -> Reactor:
+        if not self._hears:
+            when = "yet; wait for on_connect" if self._life is Life.NEW else "any more"
+            raise NotConnected(f"{type(self).__name__} has no reactor {when}")
+        return self.reactor

@@ -1,0 +1,592 @@
+"""Loop: poll, dispatch, timers, calls, and one seam for what user code raises.
+
+One pass is, in this order: due timers; calls queued before this pass; poll; dispatch, asking each handler once more
+whether it still wants the event; `on_close` of whatever was closed. Batches are taken before they are run.
+
+The loop knows no sockets but through `Handler`, and makes no connections: see `reactor`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import sys
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import attrs
+
+from reactor.errors import (
+    SHUTDOWN,
+    AlreadyRunning,
+    CloseKind,
+    CloseReason,
+    ReactorClosed,
+    UsageError,
+    WrongThread,
+)
+from reactor.handler import Handler
+from reactor.periodic import Every, OnLate
+from reactor.poller import READ, WRITE, Poller, describe
+from reactor.states import LIFE, Life, LifeEvent, move
+from reactor.system import System, close
+from reactor.timers import Timer, TimerQueue, seconds
+from reactor.waker import Waker
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from reactor.addresses import Address
+    from reactor.reactor import Reactor
+
+H = TypeVar("H", bound=Handler)
+
+
+def _system_or_real(system: System | None) -> System:
+    return System() if system is None else system
+
+
+#: The longest single wait: epoll_wait(2) takes milliseconds in an int, and select() may refuse more than 31 days.
+WAIT_SECONDS_MAX = 24 * 3600.0
+
+
+@attrs.frozen
+class ErrorContext:
+    """What user code raised, and where."""
+
+    #: What was being called: "event", "call", "timer", or the hook's name.
+    where: str
+    exc: BaseException
+    #: Whose hook or timer it was; closed for it, unless it was over already.
+    handler: Handler | None = None
+    #: The monotonic moment.
+    at: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Stats:
+    """A snapshot of plain counters; those that only grow say so by their names: …s done."""
+
+    passes: int
+    events: int
+    errors: int
+    accepted: int
+    accept_errors: dict[str, int]
+    connected: int
+    connect_errors: int
+    wakeups: int
+    handlers: int
+    timers: int
+    calls_queued: int
+    bytes_queued: int
+    seconds_idle: float
+
+
+@attrs.define(eq=False, kw_only=True)
+class Loop:
+    """The loop by itself. Programs use `Reactor`.
+
+    Args:
+        selector: any `selectors.BaseSelector`; it belongs to the loop from now on. Default: the platform's best.
+        system: what stands for the operating system.
+        debug: check the calling thread on every write, too, and remember where the reactor was made.
+    """
+
+    _selector: selectors.BaseSelector | None = None
+    system: System = attrs.field(default=None, converter=_system_or_real)
+    debug: bool = False
+
+    #: The moment at which this pass began to call out; `time()` asks the clock.
+    now: float = attrs.field(init=False, default=0.0)
+    #: Handlers that have a descriptor or are promised one; the waker is not among them.
+    handlers: set[Handler] = attrs.field(init=False, repr=False, factory=set)
+    #: How many of them `run` does not go on for.
+    uncounted: int = attrs.field(init=False, repr=False, default=0)
+    poller: Poller = attrs.field(init=False, repr=False)
+    timers: TimerQueue = attrs.field(init=False, repr=False)
+    #: Called once each when a descriptor has been closed.
+    awaiting_descriptor: list[Callable[[], object]] = attrs.field(init=False, repr=False, factory=list)
+    counts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
+    passes: int = attrs.field(init=False, repr=False, default=0)
+    events: int = attrs.field(init=False, repr=False, default=0)
+
+    _waker: Waker = attrs.field(init=False, repr=False)
+    _soon: deque[tuple[Callable[..., object], tuple[Any, ...], Handler | None]] = attrs.field(
+        init=False, repr=False, factory=deque
+    )
+    _queued_once: dict[tuple[Any, ...], object] = attrs.field(init=False, repr=False, factory=dict)
+    _closed: deque[Handler] = attrs.field(init=False, repr=False, factory=deque)
+    _thread: int | None = attrs.field(init=False, repr=False, default=None)
+    _draining: bool = attrs.field(init=False, repr=False, default=False)  # shutting down: only handlers count
+    _stopping: bool = attrs.field(init=False, repr=False, default=False)
+    _open: bool = attrs.field(init=False, repr=False, default=False)
+    _idle: float = attrs.field(init=False, repr=False, default=0.0)
+    _made_at: str = attrs.field(init=False, repr=False, default="")
+
+    def __attrs_post_init__(self) -> None:
+        self.timers = TimerQueue(self.system.monotonic)
+        self.poller = Poller(self._selector or self.system.selector(), self.system, self._lost)
+        self._selector = None  # the poller's now
+        self.now = self.system.monotonic()
+        self._waker = Waker(self.system)
+        try:
+            self._waker._bind(cast("Reactor", self), self._waker.open())
+            self.poller.refresh(self._waker)
+        except BaseException:
+            self.poller.close()
+            raise
+        self._open = True
+        if self.debug:
+            caller = sys._getframe(2)
+            self._made_at = f", made at {caller.f_code.co_filename}:{caller.f_lineno}"
+
+    # Running
+
+    def run(self, *, forever: bool = False) -> None:
+        """Serve until nothing is left alive, or until `stop`; with *forever*, until `stop` only.
+
+        Alive are handlers and timers that have not said `unref`, and queued calls. May be called again.
+
+        Raises:
+            AlreadyRunning: called from a hook.
+            ReactorClosed: after `close`.
+            KeyboardInterrupt: Ctrl-C, once the pass, or the shutdown that it began, was finished.
+        """
+        with self._running():
+            while not self._stopping and ((forever and not self._draining) or self.is_alive):
+                self._pass(None)
+            self._stopping = self._draining = False
+
+    def run_until(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
+        """Serve until *predicate* holds, *timeout* seconds have passed, nothing is alive or `stop`; tell whether it holds.
+
+        The predicate is asked before each pass.
+        """
+        deadline = None if timeout is None else self.time() + seconds(timeout, "a timeout")
+        with self._running():
+            while not (holds := bool(predicate())) and not self._stopping and self.is_alive:
+                left = None if deadline is None else deadline - self.time()
+                if left is not None and left <= 0:
+                    break
+                self._pass(left)
+            self._stopping = self._draining = False
+        return holds
+
+    def run_once(self, timeout: float | None = None) -> int:
+        """Make one pass, waiting at most *timeout* seconds (None: as long as it takes); return how many calls it made."""
+        if timeout is not None:
+            timeout = seconds(timeout, "a timeout")
+        with self._running():
+            made = self._pass(timeout)
+            self._stopping = False
+        return made
+
+    def stop(self) -> None:
+        """Have `run` return at the end of this pass, or at once when it is called next. From any thread."""
+        self._stopping = True
+        if self._thread is not None:
+            self._waker.wake()
+
+    def close(self) -> None:
+        """Close every handler with reason SHUTDOWN, tell each, drop timers and calls. Closing twice is allowed.
+
+        Raises:
+            AlreadyRunning: called while it runs; `stop()` it first.
+        """
+        if not self._open:
+            return
+        if self._thread is not None:
+            raise AlreadyRunning("close() was called while the reactor runs; call stop(), and close() after run()")
+        self._open = False
+        for handler in list(self.handlers):
+            handler._close(SHUTDOWN)
+        while self._closed:
+            self._tell_closed()
+        for timer in list(self.timers):
+            timer.cancel()
+        self._soon.clear()
+        self.poller.forget(self._waker)
+        self._waker.shut()
+        self.poller.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", False):
+            warnings.warn(f"a reactor was never closed{self._made_at}", ResourceWarning, source=self, stacklevel=1)
+            self._waker.shut()
+            self.poller.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether `run` has anything to go on for."""
+        if self._draining:
+            return bool(self._closed or self.handlers)
+        return bool(self._soon or self._closed or self.timers.waiting or len(self.handlers) > self.uncounted)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a pass is under way, in whatever thread."""
+        return self._thread is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` has been called."""
+        return not self._open
+
+    # Embedding
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `run_once(0)` has something to do; timers apart.
+
+        Raises:
+            Unsupported: the selector has none.
+        """
+        return self.poller.fileno()
+
+    def next_timeout(self) -> float | None:
+        """Return in how many seconds `run_once` has something to do even if no descriptor is ready; None: never."""
+        return self._wait_seconds(None, self.time())
+
+    # Calls and timers
+
+    def time(self) -> float:
+        """Return the monotonic clock's time, in seconds."""
+        return self.system.monotonic()
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> None:
+        """Call *callback* in the next pass, in the order of queueing; not if *owner* is closed by then."""
+        self.check()
+        self._soon.append((callback, args, owner))
+
+    def call_threadsafe(self, callback: Callable[..., object], *args: Any, idempotent: bool = False) -> None:
+        """Call *callback* in the loop's thread. To be called from any thread, and from a signal handler.
+
+        Args:
+            callback: called with *args*; what it raises goes to `on_error`.
+            idempotent: queue nothing if the same call waits already.
+
+        Raises:
+            ReactorClosed: after `close`.
+        """
+        if not self._open:
+            raise ReactorClosed("the reactor is closed; nothing that is queued now would ever run")
+        if idempotent:
+            key, mark = (callback, args), object()
+            if self._queued_once.setdefault(key, mark) is not mark:
+                return
+            self._soon.append((self._call_queued_once, (key,), None))
+        else:
+            self._soon.append((callback, args, None))
+        self._waker.wake()
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
+        """Call *callback* once, *delay* seconds from now: never earlier, later by no more than a pass and 1 ms.
+
+        Raises:
+            DelayError: *delay* is not a finite number.
+        """
+        return self.call_at(self.system.monotonic() + seconds(delay), callback, *args, owner=owner)
+
+    def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
+        """Call *callback* once, when `time()` has reached *due*.
+
+        Raises:
+            DelayError: *due* is not a finite number.
+        """
+        self.check()
+        return self.timers.add(seconds(due, "a moment"), callback, args, owner)
+
+    def call_every(
+        self,
+        period: float,
+        callback: Callable[..., object],
+        *args: Any,
+        on_late: OnLate = "skip",
+        keep_going: bool = True,
+        owner: Handler | None = None,
+    ) -> Timer:
+        """Call *callback* every *period* seconds from now on; the n-th moment is start + n times period, without drift.
+
+        Args:
+            period: seconds, above 0.
+            callback: called with *args*.
+            on_late: what to do about moments that were missed: "skip" them, "burst" (call once for each), or "count"
+                (call once, with the number of moments that have passed as the first argument).
+            keep_going: go on after the callback has raised; an *owner* is closed for it in any case.
+            owner: the handler whose end ends it.
+
+        Raises:
+            DelayError: *period* is not a finite number above 0.
+        """
+        every = Every(seconds(period, "a period"), self.system.monotonic, callback, on_late, keep_going)
+        every.timer = self.call_at(every.due, every.fire, *args, owner=owner)
+        return every.timer
+
+    # Handlers
+
+    def attach(self, handler: H, sock: socket) -> H:
+        """Give *handler* a socket that is already there; a stream hears `on_connect` in the next pass. Returns the handler.
+
+        The socket is made non-blocking and belongs to the handler from now on; if this raises, it still is the caller's.
+
+        Raises:
+            HandlerReused: the handler has had a socket before.
+            Unsupported: the selector cannot watch it.
+            UsageError: *handler* is no handler, or the descriptor is watched already, or closed.
+        """
+        self.check()
+        try:
+            self.adopt(handler, sock)
+        except BaseException:
+            if getattr(handler, "_life", None) is Life.CLAIMED:
+                handler._life = move(LIFE, handler._life, LifeEvent.FORGET)
+            raise
+        self.call_soon(self.guard, handler, "on_connect", handler._opened, owner=handler)
+        return handler
+
+    # What handlers and the modules above call
+
+    def check(self) -> None:
+        """Raise unless the reactor is open and this thread may use it."""
+        if not self._open:
+            raise ReactorClosed("the reactor is closed; make a new one")
+        if self._thread is not None and self._thread != self.system.thread():
+            raise WrongThread("the reactor runs in another thread; use call_threadsafe(callback, *args)")
+
+    def enrol(self, handler: Handler) -> None:
+        """Count *handler* among those that keep the loop going; it has, or is promised, a socket."""
+        if handler not in self.handlers:
+            self.handlers.add(handler)
+            if not handler._counts:
+                self.uncounted += 1
+
+    def adopt(self, handler: Handler, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
+        """Bind *sock* to *handler* and register it. On an exception the socket is left alone; a handler that could not
+        be registered is back in the state CLAIMED.
+        """
+        if not isinstance(cast("object", handler), Handler):
+            raise UsageError(f"a handler is an instance of a Handler subclass, not {handler!r}")
+        if sock.fileno() < 0:
+            raise UsageError(f"{type(handler).__name__} was given a socket that is closed")
+        sock.setblocking(False)
+        handler._bind(cast("Reactor", self), sock, local, peer)
+        try:
+            self.poller.refresh(handler)
+        except BaseException:
+            handler._life = move(LIFE, handler._life, LifeEvent.REFUSE)
+            raise
+        self.enrol(handler)
+
+    def release(self, handler: Handler) -> None:
+        """Take a handler that has just stopped being live out of everything; its descriptor stays open."""
+        self.poller.forget(handler)
+        if handler in self.handlers:
+            self.handlers.remove(handler)
+            if not handler._counts:
+                self.uncounted -= 1
+        for timer in handler._timers or ():
+            handler._timers = None
+            timer.cancel()
+        handler._timers = None
+
+    def retire(self, handler: Handler, *, reset: bool) -> None:
+        """Release *handler*, close its descriptor, and remember to tell it."""
+        self.release(handler)
+        if handler.sock is not None:
+            close(handler.sock, reset=reset)
+        self._closed.append(handler)
+        if self.awaiting_descriptor:
+            waiting, self.awaiting_descriptor = self.awaiting_descriptor, []
+            for resume in waiting:
+                self._soon.append((resume, (), None))
+
+    def dispose(self, sock: socket) -> None:
+        """Close, by RST, a socket whose hook raised, unless a handler has taken it over."""
+        if sock.fileno() >= 0 and not any(handler.sock is sock for handler in self.handlers):
+            close(sock, reset=True)
+
+    def guard(self, handler: Handler, where: str, hook: Callable[..., object], *args: Any) -> None:
+        """Call a hook of *handler*; what it raises closes the handler and is reported."""
+        try:
+            hook(*args)
+        except BaseException as exc:
+            self._raised(exc, where, handler)
+
+    def report(self, where: str, exc: BaseException, handler: Handler | None = None) -> None:
+        """Tell `on_error`, once, and never let anything come back out of it."""
+        self.counts["errors"] += 1
+        try:
+            self.on_error(ErrorContext(where, exc, handler, self.now))
+        except Exception:
+            import logging
+
+            logging.getLogger("reactor").exception("on_error raised; what it was told of: %s: %r", where, exc)
+
+    def on_error(self, context: ErrorContext) -> None:
+        """User code raised. The default logs it with its traceback at level ERROR, logger "reactor"."""
+        import logging
+
+        whose = "" if context.handler is None else f" of {describe(context.handler)}"
+        logging.getLogger("reactor").error("error in %s%s", context.where, whose, exc_info=context.exc)
+
+    # The pass
+
+    def _pass(self, timeout: float | None) -> int:
+        self.passes += 1
+        self.now = self.system.monotonic()
+        made = self._fire_timers() + self._make_calls()
+        before = self.system.monotonic() if made else self.now
+        wait = self._wait_seconds(timeout, before)
+        ready = self.poller.wait(wait)
+        self.now = self.system.monotonic()
+        self._idle += self.now - before
+        if ready:
+            self.poller.waited_well()
+            self.events += len(ready)
+            self._dispatch(ready)
+        elif wait is None or self.now - before < wait:
+            self.poller.waited_in_vain()
+        return made + len(ready) + self._tell_closed()
+
+    def _wait_seconds(self, timeout: float | None, now: float) -> float | None:
+        """Return how long the poll may take: not at all if anything is to be done, else until the next timer."""
+        if self._soon or self._closed or self._stopping:
+            return 0.0
+        due = self.timers.next_due()
+        waits = [wait for wait in (timeout, None if due is None else due - now) if wait is not None]
+        return max(0.0, min(*waits, WAIT_SECONDS_MAX)) if waits else None
+
+    def _fire_timers(self) -> int:
+        due = self.timers.next_due()
+        if due is None or due > self.now:
+            return 0
+        self.timers.begin(self.now)
+        made = 0
+        while (timer := self.timers.pop()) is not None:
+            made += 1
+            callback, owner = timer.callback, cast("Handler | None", timer.owner)
+            try:
+                if callback is not None and (owner is None or owner._hears):
+                    callback(*timer.args)
+            except BaseException as exc:
+                self._raised(exc, "timer", owner)
+        return made
+
+    def _make_calls(self) -> int:
+        soon = self._soon
+        made = len(soon)
+        for _ in range(made):
+            callback, args, owner = soon.popleft()
+            if owner is None or owner._hears:
+                try:
+                    callback(*args)
+                except BaseException as exc:
+                    self._raised(exc, "call", owner)
+        return made
+
+    def _dispatch(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        for key, events in ready:
+            handler = key.data
+            # Asked anew before each call: what was called before may have closed it, or changed what it wants.
+            try:
+                if events & READ & handler._told:
+                    handler.on_readable()
+                if events & WRITE & handler._told:
+                    handler.on_writable()
+            except BaseException as exc:
+                self._raised(exc, "event", handler)
+
+    def _tell_closed(self) -> int:
+        closed = self._closed
+        made = len(closed)
+        for _ in range(made):
+            handler = closed.popleft()
+            handler._life = move(LIFE, handler._life, LifeEvent.TELL)
+            try:
+                assert handler.reason is not None
+                handler.on_close(handler.reason)
+            except BaseException as exc:
+                self._raised(exc, "on_close", handler)
+        return made
+
+    def _raised(self, exc: BaseException, where: str, handler: Handler | None) -> None:
+        """User code raised: close its handler, tell both hooks, and go on, or leave if that is what it asked for."""
+        if handler is not None and handler._life is not Life.OVER:
+            handler._close(CloseReason(CloseKind.HANDLER_ERROR, exc), reset=True)
+            if isinstance(exc, Exception):
+                try:
+                    handler.on_error(exc)
+                except Exception as again:
+                    self.report("on_error", again, handler)
+        if not isinstance(exc, Exception):
+            raise exc
+        self.report(where, exc, handler)
+
+    def _lost(self, handler: Handler, error: OSError) -> None:
+        handler._close(CloseReason(CloseKind.ERROR, error))
+
+    def _call_queued_once(self, key: tuple[Any, ...]) -> None:
+        del self._queued_once[key]
+        callback, args = key
+        callback(*args)
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """Hold the loop for this thread; on the way out, tell those that are closed."""
+        if self._thread is not None:
+            raise AlreadyRunning(f"{self!r} is running; run(), run_once() and run_until() do not nest")
+        self.check()
+        self._thread = self.system.thread()
+        try:
+            with self._waker.rung_by_signals() if self.system.is_main_thread() else contextlib.nullcontext():
+                yield
+        finally:
+            try:
+                self._tell_closed()
+            finally:
+                self._thread = None
+
+    # Looking in
+
+    def stats(self) -> Stats:
+        """Return a snapshot of the counters."""
+        prefix = "accept_error."
+        return Stats(
+            passes=self.passes,
+            events=self.events,
+            errors=self.counts["errors"],
+            accepted=self.counts["accepted"],
+            accept_errors={name[len(prefix) :]: n for name, n in self.counts.items() if name.startswith(prefix)},
+            connected=self.counts["connected"],
+            connect_errors=self.counts["connect_errors"],
+            wakeups=self._waker.wakeups,
+            handlers=len(self.handlers),
+            timers=len(self.timers),
+            calls_queued=len(self._soon),
+            bytes_queued=sum(getattr(handler, "buffered", 0) for handler in self.handlers),
+            seconds_idle=self._idle,
+        )
+
+    def dump(self) -> str:
+        """Return, as text for people, every handler, timer and queued call: what keeps `run` going, and on what it waits."""
+        now = self.time()
+        lines = [f"{type(self).__name__} on {self.poller.name}, pass {self.passes}, {'' if self._thread else 'not '}running"]
+        for handler in sorted(self.handlers, key=lambda handler: handler._fd):
+            asked = "+".join(word for bit, word in ((READ, "read"), (WRITE, "write")) if handler._told & bit)
+            lines.append(f"  {describe(handler)} waits to {asked or 'be resumed'}{handler._details}")
+        for timer in self.timers:
+            owner = "" if timer.owner is None else f" of {describe(cast('Handler', timer.owner))}"
+            name = getattr(timer.callback, "__qualname__", type(timer.callback).__name__)
+            lines.append(f"  timer {name}{owner} due in {(timer.due or now) - now:.3f} s")
+        lines += [f"  call {getattr(callback, '__qualname__', callback)}" for callback, _, _ in self._soon]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.poller.name}, {len(self.handlers)} handlers>"

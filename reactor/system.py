@@ -1,0 +1,191 @@
+"""The seam: the only file that asks the operating system for anything.
+
+A `System` gives sockets, the selector, the clock, name resolution, signals and the files of Unix sockets. The real one
+hands out plain `socket.socket` objects, which handlers then use directly, so it costs nothing. Put another in its place
+and the same production code runs on a simulated network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import stat
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TypeAlias
+
+import attrs
+
+from reactor.addresses import Address, Inet, to_kernel
+
+Socket: TypeAlias = socket.socket
+SignalAction: TypeAlias = "Callable[[int, FrameType | None], Any] | int | None"
+
+#: How long a starter of a Unix socket waits for another one in the same directory.
+DIRECTORY_LOCK_SECONDS = 1.0
+_DIRECTORY_LOCK_RETRY_SECONDS = 0.01
+
+
+class System:
+    """The operating system, as the library sees it. Subclass it to put another in its place."""
+
+    #: Seconds on a clock that never goes back. It stands still while Linux sleeps: time_namespaces(7).
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    #: The calling thread's number.
+    thread: Callable[[], int] = staticmethod(threading.get_ident)
+
+    def selector(self) -> selectors.BaseSelector:
+        """Return a new selector of the platform's best kind."""
+        return selectors.DefaultSelector()
+
+    def socket(self, family: int) -> Socket:
+        """Return a new non-blocking stream socket.
+
+        Raises:
+            OSError: no descriptors, or no such family here.
+        """
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        return sock
+
+    def socketpair(self) -> tuple[Socket, Socket]:
+        """Return two connected non-blocking sockets."""
+        pair = socket.socketpair()
+        for sock in pair:
+            sock.setblocking(False)
+        return pair
+
+    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
+        """Return `(family, address)` for each stream address of *host*; may block unless it is numeric.
+
+        Raises:
+            OSError: `socket.gaierror`, the name is not known.
+        """
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        return list(dict.fromkeys((int(family), raw) for family, _, _, _, raw in found))
+
+    def sockaddr(self, address: Address) -> Any:
+        """Return *address*, whose host is numeric, as `connect` takes it; a named scope becomes the interface's number.
+
+        Raises:
+            OSError: no such interface.
+        """
+        if isinstance(address, Inet) and "%" in address.host:
+            host, _, zone = address.host.partition("%")
+            scope = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+            address = attrs.evolve(address, host=host, scope=scope)
+        return to_kernel(address)
+
+    def has_dualstack_ipv6(self) -> bool:
+        """Tell whether one IPv6 socket can serve IPv4 too."""
+        return socket.has_dualstack_ipv6()
+
+    def is_open(self, fd: int) -> bool:
+        """Tell whether the number *fd* names anything."""
+        try:
+            os.fstat(fd)
+        except OSError:
+            return False
+        return True
+
+    # Signals
+
+    def is_main_thread(self) -> bool:
+        """Tell whether signal handlers can be set from here."""
+        return threading.current_thread() is threading.main_thread()
+
+    def get_signal(self, number: int) -> SignalAction:
+        """Return what happens on signal *number*."""
+        return signal.getsignal(number)
+
+    def set_signal(self, number: int, action: SignalAction) -> SignalAction:
+        """Make *action* happen on signal *number*; return what happened before."""
+        return signal.signal(number, action)
+
+    def set_wakeup_fd(self, fd: int) -> int:
+        """Have a byte written to *fd* on every signal, -1 for none; return the descriptor that had it before."""
+        return signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+
+    def raise_signal(self, number: int) -> None:
+        """Send signal *number* to this process."""
+        signal.raise_signal(number)
+
+    # The files of Unix sockets
+
+    @contextlib.contextmanager
+    def directory_lock(self, path: str) -> Iterator[bool]:
+        """Hold the directory of *path* against other starters; yields False when somebody else keeps it locked."""
+        try:
+            import fcntl
+        except ImportError:
+            yield False
+            return
+        fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            deadline = time.monotonic() + DIRECTORY_LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() < deadline:
+                        time.sleep(_DIRECTORY_LOCK_RETRY_SECONDS)
+                        continue
+                    yield False
+                    return
+                yield True
+                return
+        finally:
+            os.close(fd)
+
+    def socket_file(self, path: str) -> tuple[int, int] | None:
+        """Return what identifies the socket file at *path*, or None if no socket file is there."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
+
+    def is_socket_alive(self, path: str) -> bool:
+        """Tell whether anybody listens behind the socket file at *path*."""
+        with self.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                return False
+            except OSError:
+                return True  # a full backlog, no permission, another type of socket: somebody's
+            return True
+
+    def unlink(self, path: str) -> None:
+        """Remove the file at *path*."""
+        os.unlink(path)
+
+    def set_permissions(self, path: str, mode: int, owner: int | str | None, group: int | str | None) -> None:
+        """Set mode, owner and group of the file at *path*.
+
+        Raises:
+            OSError: not permitted.
+            LookupError: no such user or group.
+        """
+        os.chmod(path, mode)
+        if owner is not None or group is not None:
+            import shutil
+
+            chown: Any = shutil.chown  # typeshed knows no call in which either may be None
+            chown(path, owner, group)
+
+
+def close(sock: socket.socket, *, reset: bool = False) -> None:
+    """Close *sock*; with *reset* by RST, so that the peer cannot take what it has for the whole (tcp(7), SO_LINGER)."""
+    with contextlib.suppress(OSError):
+        if reset:
+            # struct linger is two ints, on Windows two shorts
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+    with contextlib.suppress(OSError):  # BSDs report the peer's reset here; the descriptor is gone all the same
+        sock.close()
