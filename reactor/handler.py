@@ -168,7 +168,7 @@ class Handler:
         if life is Life.NEW:
             self._life = move(LIFE, life, LifeEvent.CLOSE)
         elif self._hears:
-            self.reactor.check()
+            self.reactor.check_thread()
             self._life = move(LIFE, life, LifeEvent.CLOSE)
             self.reason = reason
             self._closing()

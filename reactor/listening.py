@@ -101,15 +101,14 @@ def _bind_all(system: System, places: list[tuple[int, Any]], dual: bool, options
     with contextlib.ExitStack() as undo:
         for family, raw in places:
             try:
-                sock = undo.enter_context(system.socket(family))
-                _set_options(sock, family, dual, options)
-                sock.bind((raw[0], raw[1] or port, *raw[2:]))
+                sock = _bind_one(system, family, (raw[0], raw[1] or port, *raw[2:]), dual, options)
             except OSError as error:
                 # No IPv6 here, or a container whose hosts file promises ::1 without an interface that has it.
                 if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise
                 missing = error
                 continue
+            undo.enter_context(sock)
             port = sock.getsockname()[1]
             bound.append(Listening(sock, from_kernel(family, sock.getsockname())))
         if not bound and missing is not None:
@@ -118,6 +117,15 @@ def _bind_all(system: System, places: list[tuple[int, Any]], dual: bool, options
             each.sock.listen(min(options.backlog_connections, 0xFFFF))
         undo.pop_all()
     return bound
+
+
+def _bind_one(system: System, family: int, raw: Any, dual: bool, options: ListenOptions) -> socket.socket:
+    with contextlib.ExitStack() as undo:
+        sock = undo.enter_context(system.socket(family))
+        _set_options(sock, family, dual, options)
+        sock.bind(raw)
+        undo.pop_all()
+        return sock
 
 
 def _set_options(sock: socket.socket, family: int, dual: bool, options: ListenOptions) -> None:

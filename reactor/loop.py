@@ -52,6 +52,9 @@ def _system_or_real(system: System | None) -> System:
 WAIT_SECONDS_MAX = 24 * 3600.0
 
 
+_CONSTRUCTION = ("__init__", "__attrs_post_init__")
+
+
 @attrs.frozen
 class ErrorContext:
     """What user code raised, and where."""
@@ -139,8 +142,10 @@ class Loop:
             raise
         self._open = True
         if self.debug:
-            caller = sys._getframe(2)
-            self._made_at = f", made at {caller.f_code.co_filename}:{caller.f_lineno}"
+            frame = sys._getframe(1)
+            while frame.f_back and (frame.f_code.co_filename == __file__ or frame.f_code.co_name in _CONSTRUCTION):
+                frame = frame.f_back
+            self._made_at = f", made at {frame.f_code.co_filename}:{frame.f_lineno}"
 
     # Running
 
@@ -155,33 +160,24 @@ class Loop:
             KeyboardInterrupt: Ctrl-C, once the pass, or the shutdown that it began, was finished.
         """
         with self._running():
-            while not self._stopping and ((forever and not self._draining) or self.is_alive):
-                self._pass(None)
-            self._stopping = self._draining = False
+            self._serve(lambda: (forever and not self._draining) or self.is_alive, None)
 
     def run_until(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
         """Serve until *predicate* holds, *timeout* seconds have passed, nothing is alive or `stop`; tell whether it holds.
 
-        The predicate is asked before each pass.
+        The predicate is asked before each pass, and again before the pass waits if it has made any calls.
         """
         deadline = None if timeout is None else self.time() + seconds(timeout, "a timeout")
         with self._running():
-            while not (holds := bool(predicate())) and not self._stopping and self.is_alive:
-                left = None if deadline is None else deadline - self.time()
-                if left is not None and left <= 0:
-                    break
-                self._pass(left)
-            self._stopping = self._draining = False
-        return holds
+            self._serve(lambda: not predicate() and self.is_alive, deadline)
+        return bool(predicate())
 
     def run_once(self, timeout: float | None = None) -> int:
         """Make one pass, waiting at most *timeout* seconds (None: as long as it takes); return how many calls it made."""
         if timeout is not None:
             timeout = seconds(timeout, "a timeout")
         with self._running():
-            made = self._pass(timeout)
-            self._stopping = False
-        return made
+            return self._pass(timeout, lambda: True)
 
     def stop(self) -> None:
         """Have `run` return at the end of this pass, or at once when it is called next. From any thread."""
@@ -357,6 +353,10 @@ class Loop:
         """Raise unless the reactor is open and this thread may use it."""
         if not self._open:
             raise ReactorClosed("the reactor is closed; make a new one")
+        self.check_thread()
+
+    def check_thread(self) -> None:
+        """Raise unless this thread may use the reactor: any while it does not run, its own while it does."""
         if self._thread is not None and self._thread != self.system.thread():
             raise WrongThread("the reactor runs in another thread; use call_threadsafe(callback, *args)")
 
@@ -438,10 +438,20 @@ class Loop:
 
     # The pass
 
-    def _pass(self, timeout: float | None) -> int:
+    def _serve(self, goes_on: Callable[[], object], deadline: float | None) -> None:
+        """Make passes while *goes_on*, until `stop` or the *deadline*."""
+        left = None
+        while not self._stopping and goes_on():
+            if deadline is not None and (left := deadline - self.time()) <= 0:
+                break
+            self._pass(left, goes_on)
+
+    def _pass(self, timeout: float | None, goes_on: Callable[[], object]) -> int:
         self.passes += 1
         self.now = self.system.monotonic()
         made = self._fire_timers() + self._make_calls()
+        if made and not goes_on():
+            timeout = 0.0  # what was called has made waiting pointless
         before = self.system.monotonic() if made else self.now
         wait = self._wait_seconds(timeout, before)
         ready = self.poller.wait(wait)
@@ -551,7 +561,8 @@ class Loop:
             try:
                 self._tell_closed()
             finally:
-                self._thread = None
+                self._thread, self._stopping = None, False
+                self._draining = self._draining and bool(self.handlers)
 
     # Looking in
 

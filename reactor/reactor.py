@@ -143,8 +143,10 @@ class Reactor(Loop):
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        with super()._running():
-            yield
-        if self._grace is not None and not self._draining:
-            self._grace.cancel()
-            self._grace = None
+        try:
+            with super()._running():
+                yield
+        finally:
+            if self._grace is not None and not self._draining:
+                self._grace.cancel()
+                self._grace = None

@@ -47,7 +47,6 @@ class Signals:
     _handles: dict[int, list[SignalHandle]] = attrs.field(factory=dict, init=False)
     _previous: dict[int, SignalAction] = attrs.field(factory=dict, init=False)
     _pending: deque[int] = attrs.field(factory=deque, init=False)
-    _actions: dict[int, SignalAction] = attrs.field(factory=dict, init=False)
 
     def add(self, number: int, callback: Callable[..., object], args: tuple[Any, ...]) -> SignalHandle:
         """Have *callback* called in the loop on signal *number*, with others if there are any."""
@@ -55,12 +54,12 @@ class Signals:
         if not system.is_main_thread():
             raise WrongThread("signals can be handled from the main thread only")
         if number not in self._handles:
-            action = self._note
             try:
-                self._previous[number] = system.set_signal(number, action)
+                current = getattr(system.get_signal(number), "__self__", None)
+                if not (isinstance(current, Signals) and self in current._chain(number)):
+                    self._previous[number] = system.set_signal(number, self._note)
             except (OSError, ValueError, TypeError) as error:
                 raise UsageError(f"{number!r} is no signal that can be handled: {error}") from error
-            self._actions[number] = action
             self._handles[number] = []
         handle = SignalHandle(number, callback, args, self)
         self._handles[number].append(handle)
@@ -86,19 +85,31 @@ class Signals:
     def _restore(self, number: int) -> None:
         """Put back what happened on *number* before, unless somebody else has replaced our action by now."""
         del self._handles[number]
-        system, previous = self._reactor.system, self._previous.pop(number)
-        if system.get_signal(number) == self._actions.pop(number):
+        system, previous = self._reactor.system, self._previous[number]
+        if system.get_signal(number) == self._note:
+            for signals in self._chain(number):
+                if number in signals._handles:
+                    previous = signals._note
+                    break
+                previous = signals._previous[number]
             # None: it was not set from Python, and cannot be put back from there
             system.set_signal(number, signal.SIG_DFL if previous is None else previous)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _: FrameType | None) -> None:
         """Run by Python, anywhere in the main thread's code: queue, wake up, and no more."""
-        if number in self._handles:
-            self._pending.append(number)
-            self._reactor.call_threadsafe(self._deliver, idempotent=True)
-            other = getattr(self._previous[number], "__self__", None)
-            if isinstance(other, Signals):  # another reactor's: it wants to know, too
-                other._note(number, frame)
+        for signals in self._chain(number):
+            if number in signals._handles:
+                signals._pending.append(number)
+                signals._reactor.call_threadsafe(signals._deliver, idempotent=True)
+
+    def _chain(self, number: int) -> list[Signals]:
+        """Return this and the other reactors that set an action for *number* before; each wants to know."""
+        chain: list[Signals] = []
+        found: object = self
+        while isinstance(found, Signals):
+            chain.append(found)
+            found = getattr(found._previous.get(number), "__self__", None)
+        return chain
 
     def _deliver(self) -> None:
         while self._pending:

@@ -296,7 +296,7 @@ class Stream(Handler):
         self.refresh()
 
     def _peer_ended(self) -> None:
-        """Take the peer's end, unless sending has failed before: then it is the rest of a reset, whose error is told once."""
+        """Take the peer's end; after a failed send it is none, but the rest of a reset, whose error is told only once."""
         if self._writing is Writing.BROKEN:
             self._close(self._ending or CloseReason(CloseKind.RESET))
             return
@@ -370,7 +370,7 @@ class Stream(Handler):
         self._ending = self._broken_by(error)
         self._writing = move(WRITING, self._writing, WritingEvent.BREAK)
         self._outgoing = None
-        if self._reading in (Reading.ENDED, Reading.DISCARDING):
+        if self._reading in (Reading.ENDED, Reading.DISCARDING) or self._ending.kind is CloseKind.ERROR:
             self._close(self._ending)
         self.refresh()
 

@@ -1,0 +1,77 @@
+"""Fixtures that every test gets: nothing leaks, nothing is logged or raised that the test did not expect."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import selectors
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.kit import SELECTORS, Clock, Watched
+
+
+def descriptors() -> set[str]:
+    """Return what this process has open: numbers, and what they name."""
+    found = set()
+    for number in os.listdir("/dev/fd"):
+        try:
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leaks() -> Iterator[None]:
+    """Fail a test after which more descriptors are open, or more threads run, than before."""
+    threads = threading.active_count()
+    before = descriptors() if os.path.isdir("/dev/fd") else set()
+    yield
+    if (descriptors() if os.path.isdir("/dev/fd") else set()) - before:
+        gc.collect()
+        left = descriptors() - before
+        assert not left, f"left open: {left}"
+    assert threading.active_count() == threads
+
+
+@pytest.fixture(autouse=True)
+def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """Fail a test that logs; one that expects it takes the messages out of this list."""
+    messages: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    keep = Keep()
+    logging.getLogger("reactor").addHandler(keep)
+    yield messages
+    logging.getLogger("reactor").removeHandler(keep)
+    assert not messages, f"logged: {messages}"
+
+
+@pytest.fixture(params=SELECTORS, ids=lambda kind: kind.__name__)
+def selector(request: pytest.FixtureRequest) -> Callable[[], selectors.BaseSelector]:
+    """Each selector class of the platform in turn."""
+    kind: Callable[[], selectors.BaseSelector] = request.param
+    return kind
+
+
+@pytest.fixture
+def reactor(selector: Callable[[], selectors.BaseSelector]) -> Iterator[Watched]:
+    """A reactor on each selector; what hooks raise and the test does not take out of `raised` fails the test."""
+    with Watched(selector=selector(), debug=True) as made:
+        yield made
+    assert not made.raised, made.raised
+
+
+@pytest.fixture
+def virtual() -> Iterator[Watched]:
+    """A reactor whose clock jumps instead of waiting; `virtual.system.moment` is its time."""
+    with Watched(system=Clock(), debug=True) as made:
+        yield made
+    assert not made.raised, made.raised

@@ -1,0 +1,279 @@
+"""What the tests share: selectors to run on, handlers that remember what they heard, sockets in awkward states."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+from reactor import CloseKind, CloseReason, ErrorContext, Handler, Reactor, Stream, System
+from reactor.poller import READ
+
+#: Every selector that this platform has.
+SELECTORS: tuple[Callable[[], selectors.BaseSelector], ...] = tuple(
+    getattr(selectors, name)
+    for name in ("SelectSelector", "PollSelector", "EpollSelector", "DevpollSelector", "KqueueSelector")
+    if hasattr(selectors, name)
+)
+
+#: A test that waits longer than this has failed. Seconds.
+PATIENCE = 20.0
+
+
+@attrs.define(eq=False, kw_only=True, repr=False)
+class Watched(Reactor):
+    """A reactor that remembers what was raised; the `reactor` fixture fails a test that did not expect it."""
+
+    raised: list[ErrorContext] = attrs.field(init=False, factory=list)
+
+    def on_error(self, context: ErrorContext) -> None:
+        self.raised.append(context)
+
+    def until(self, predicate: Callable[[], object]) -> None:
+        """Serve until *predicate* holds; fail if it does not within the test's patience."""
+        assert self.run_until(predicate, timeout=PATIENCE), f"still not true; {self.dump()}"
+
+    def turn(self, passes: int = 1) -> None:
+        """Make passes that do not wait."""
+        for _ in range(passes):
+            self.run_once(0)
+
+
+@attrs.define(eq=False)
+class Recorder(Stream):
+    """A stream that writes down every hook, and may do something from inside each."""
+
+    act: dict[str, Callable[[Recorder], object]] = attrs.field(factory=dict)
+    events: list[str] = attrs.field(init=False, factory=list)
+    received: bytearray = attrs.field(init=False, factory=bytearray)
+
+    def hear(self, event: str) -> None:
+        self.events.append(event)
+        if event in self.act:
+            self.act[event](self)
+
+    def on_connect(self) -> None:
+        self.hear("connect")
+
+    def on_data(self, data: bytes) -> None:
+        self.received += data
+        self.hear("data")
+
+    def on_end(self) -> None:
+        self.hear("end")
+        if "end" not in self.act:
+            super().on_end()
+
+    def on_pause(self) -> None:
+        self.hear("pause")
+
+    def on_drain(self) -> None:
+        self.hear("drain")
+
+    def on_timeout(self, kind: str) -> None:
+        self.hear("timeout")
+        super().on_timeout(kind)
+
+    def on_error(self, exc: Exception) -> None:
+        self.hear("error")
+
+    def on_close(self, reason: CloseReason) -> None:
+        self.hear("close")
+
+    @property
+    def kind(self) -> CloseKind | None:
+        return None if self.reason is None else self.reason.kind
+
+
+@attrs.define(eq=False)
+class Watcher(Handler):
+    """A bare handler: what it wants is set by the test, what it hears is counted."""
+
+    wants: int = READ
+    act: Callable[[Watcher], object] | None = None
+    heard: list[str] = attrs.field(init=False, factory=list)
+
+    @property
+    def interest(self) -> int:
+        return self.wants
+
+    def on_readable(self) -> None:
+        self.heard.append("readable")
+        if self.act is not None:
+            self.act(self)
+
+    def on_writable(self) -> None:
+        self.heard.append("writable")
+        if self.act is not None:
+            self.act(self)
+
+    def on_close(self, reason: CloseReason) -> None:
+        self.heard.append("close")
+
+
+class Clock(System):
+    """A system whose clock stands still until nothing is ready, then jumps to where the loop would have waited to."""
+
+    def __init__(self) -> None:
+        self.moment = 1000.0
+        self.monotonic = lambda: self.moment
+
+    def selector(self) -> selectors.BaseSelector:
+        return JumpingSelector(self)
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Never waits: moves its clock instead."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.waits: list[float | None] = []
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.waits.append(timeout)
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "the loop would wait for ever"
+            self.clock.moment += timeout
+        return ready
+
+
+@contextlib.contextmanager
+def listening(backlog: int = 16, family: int = socket.AF_INET) -> Iterator[socket.socket]:
+    """A blocking listener on loopback that no reactor knows of."""
+    with socket.socket(family) as listener:
+        listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        listener.listen(backlog)
+        listener.settimeout(PATIENCE)
+        yield listener
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected TCP sockets; both with a timeout, so that a test cannot hang."""
+    with listening() as listener:
+        here = socket.create_connection(listener.getsockname(), timeout=PATIENCE)
+        there, _ = listener.accept()
+        there.settimeout(PATIENCE)
+        return here, there
+
+
+def unix_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected Unix sockets."""
+    here, there = socket.socketpair()
+    there.settimeout(PATIENCE)
+    return here, there
+
+
+PAIRS = (tcp_pair, unix_pair)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close by RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Read until the peer ends."""
+    read = bytearray()
+    while chunk := sock.recv(65536):
+        read += chunk
+    return bytes(read)
+
+
+def fill(sock: socket.socket) -> int:
+    """Write until the kernel takes no more; return how much it took."""
+    sock.setblocking(False)
+    taken = 0
+    try:
+        while True:
+            taken += sock.send(b"x" * 65536)
+    except BlockingIOError:
+        return taken
+
+
+class Fault(System):
+    """A system whose sockets fail as they are told: `faults["accept"] = [errno, …]`, taken one by one, then no more."""
+
+    def __init__(self) -> None:
+        self.faults: dict[str, list[int | BaseException]] = {}
+
+    def socket(self, family: int) -> socket.socket:
+        self.trip("socket")
+        sock = FaultySocket(family, socket.SOCK_STREAM)
+        sock.system = self
+        sock.setblocking(False)
+        return sock
+
+    def trip(self, call: str) -> int:
+        """Raise, or return, what the next call of this name is to give; 0 for nothing."""
+        waiting = self.faults.get(call, [])
+        if not waiting:
+            return 0
+        fault = waiting.pop(0)
+        if isinstance(fault, BaseException):
+            raise fault
+        if call in ("connect_ex", "so_error"):
+            return fault
+        raise OSError(fault, errno.errorcode[fault])
+
+    def wrap(self, sock: socket.socket) -> socket.socket:
+        """Return a faulty socket in place of *sock*."""
+        faulty = FaultySocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        faulty.system = self
+        return faulty
+
+
+class FaultySocket(socket.socket):
+    """A real socket that asks its system before each call whether it is to fail."""
+
+    system: Fault
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.system.trip("accept")
+        return super().accept()
+
+    def recv(self, *args: Any) -> bytes:
+        self.system.trip("recv")
+        return super().recv(*args)
+
+    def send(self, data: Any, *args: int) -> int:
+        self.system.trip("send")
+        return super().send(data, *args)
+
+    def connect_ex(self, address: Any) -> int:
+        return self.system.trip("connect_ex") or super().connect_ex(address)
+
+    def getpeername(self) -> Any:
+        self.system.trip("getpeername")
+        return super().getpeername()
+
+    def getsockname(self) -> Any:
+        self.system.trip("getsockname")
+        return super().getsockname()
+
+    def setsockopt(self, *args: Any) -> None:
+        self.system.trip("setsockopt")
+        super().setsockopt(*args)
+
+    def getsockopt(self, *args: Any) -> Any:
+        self.system.trip("getsockopt")
+        return super().getsockopt(*args)
+
+    def shutdown(self, how: int) -> None:
+        self.system.trip("shutdown")
+        super().shutdown(how)
+
+    def listen(self, *args: int) -> None:
+        self.system.trip("listen")
+        super().listen(*args)
+
+    def bind(self, address: Any) -> None:
+        self.system.trip("bind")
+        super().bind(address)

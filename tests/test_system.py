@@ -1,0 +1,174 @@
+"""The seam to the real operating system."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import selectors
+import signal
+import socket
+import stat
+import sys
+import time
+
+import pytest
+
+from reactor import Inet, System, Unix
+from reactor import system as module
+from reactor.system import close
+from tests.kit import PATIENCE, tcp_pair
+
+
+@pytest.fixture
+def system() -> System:
+    return System()
+
+
+def test_sockets_are_non_blocking_and_not_inherited(system: System) -> None:
+    """What the system makes can neither block nor leak into a child."""
+    pair = system.socketpair()
+    with system.socket(socket.AF_INET) as sock, pair[0], pair[1]:
+        for each in (sock, *pair):
+            assert each.gettimeout() == 0
+            assert not each.get_inheritable()
+
+
+def test_the_clock_goes_on(system: System) -> None:
+    """The clock is monotonic, and the thread is this one."""
+    before = system.monotonic()
+    assert before <= system.monotonic() <= time.monotonic()
+    assert system.thread() == __import__("threading").get_ident()
+
+
+def test_the_selector_is_the_best(system: System) -> None:
+    """The platform's default selector is used."""
+    with system.selector() as selector:
+        assert type(selector) is selectors.DefaultSelector
+
+
+def test_numeric_names_resolve(system: System) -> None:
+    """A numeric host has one address."""
+    assert system.getaddrinfo("127.0.0.1", 80, flags=socket.AI_NUMERICHOST) == [(socket.AF_INET, ("127.0.0.1", 80))]
+
+
+def test_a_named_scope_becomes_a_number(system: System) -> None:
+    """The kernel wants an interface's index."""
+    index = socket.if_nametoindex("lo")
+    assert system.sockaddr(Inet("fe80::1%lo", 80)) == ("fe80::1", 80, 0, index)
+    assert system.sockaddr(Inet("fe80::1%7", 80)) == ("fe80::1", 80, 0, 7)
+    assert system.sockaddr(Unix("/x")) == "/x"
+    with pytest.raises(OSError, match="no interface"):
+        system.sockaddr(Inet("fe80::1%nosuch", 80))
+
+
+def test_open_descriptors_are_known(system: System) -> None:
+    """is_open tells a number that names something from one that does not."""
+    with system.socket(socket.AF_INET) as sock:
+        fd = sock.fileno()
+        assert system.is_open(fd)
+    assert not system.is_open(fd)
+
+
+def test_socket_files_are_told_from_others(system: System, tmp_path: pathlib.Path) -> None:
+    """Only a socket's file has an identity."""
+    path = tmp_path / "s"
+    assert system.socket_file(str(path)) is None
+    path.write_text("")
+    assert system.socket_file(str(path)) is None
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        found = os.stat(path)
+        assert system.socket_file(str(path)) == (found.st_dev, found.st_ino)
+    system.unlink(str(path))
+    assert not path.exists()
+
+
+def test_a_dead_socket_is_told_from_a_live_one(system: System, tmp_path: pathlib.Path) -> None:
+    """Alive is whoever listens, also with a full backlog, and whatever cannot be asked."""
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        assert not system.is_socket_alive(path)
+        sock.listen(0)
+        assert system.is_socket_alive(path)
+        with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+            for filler in (one, two):
+                filler.setblocking(False)
+                filler.connect_ex(path)
+            assert system.is_socket_alive(path)
+    assert not system.is_socket_alive(path)
+
+
+def test_permissions_are_set(system: System, tmp_path: pathlib.Path) -> None:
+    """Mode, owner and group arrive at the file."""
+    path = tmp_path / "s"
+    path.write_text("")
+    system.set_permissions(str(path), 0o640, None, None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    system.set_permissions(str(path), 0o600, os.getuid(), os.getgid())
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.getuid(), os.getgid())
+    system.set_permissions(str(path), 0o600, None, os.getgid())
+
+
+def test_a_directory_is_locked_by_one_starter_at_a_time(
+    system: System, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds the directory locked waits a little, and is told when that was in vain."""
+    monkeypatch.setattr(module, "DIRECTORY_LOCK_SECONDS", 0.02)
+    path = str(tmp_path / "s")
+    with system.directory_lock(path) as locked:
+        assert locked
+        with system.directory_lock(path) as second:
+            assert not second
+    with system.directory_lock(path) as locked:
+        assert locked
+
+
+def test_a_platform_without_flock_has_no_lock(
+    system: System, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without fcntl nothing is locked, and the caller is told."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with system.directory_lock(str(tmp_path / "s")) as locked:
+        assert not locked
+
+
+def test_signals_pass_through(system: System) -> None:
+    """Handlers and the wake-up descriptor are set, read and put back."""
+    assert system.is_main_thread()
+    heard = []
+    before = system.set_signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        assert system.get_signal(signal.SIGUSR1) is not before
+        system.raise_signal(signal.SIGUSR1)
+        assert heard == [signal.SIGUSR1]
+        one, other = system.socketpair()
+        with one, other:
+            assert system.set_wakeup_fd(one.fileno()) == -1
+            assert system.set_wakeup_fd(-1) == one.fileno()
+    finally:
+        system.set_signal(signal.SIGUSR1, before)
+
+
+def test_dual_stack_is_what_the_stdlib_says(system: System) -> None:
+    """The question goes to the stdlib."""
+    assert system.has_dualstack_ipv6() == socket.has_dualstack_ipv6()
+
+
+def test_close_by_reset_is_seen_as_a_reset() -> None:
+    """The peer of a socket closed by RST reads an error, not an end."""
+    here, there = tcp_pair()
+    close(here, reset=True)
+    there.settimeout(PATIENCE)
+    with there, pytest.raises(ConnectionResetError):
+        there.recv(1)
+
+
+def test_close_in_order_is_seen_as_an_end() -> None:
+    """The peer of a socket closed in order reads the end; closing what is closed is harmless."""
+    here, there = tcp_pair()
+    close(here)
+    close(here, reset=True)
+    with there:
+        assert there.recv(1) == b""
