@@ -2,6 +2,7 @@
 
 from reactor.acceptor import Acceptor
 from reactor.addresses import Address, AddressLike, Inet, Unix
+from reactor.addresses import parse as parse_address
 from reactor.connector import Connector
 from reactor.dialer import Dial
 from reactor.errors import (
@@ -79,4 +80,5 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "WrongThread",
+    "parse_address",
 ]

@@ -89,7 +89,7 @@ class Acceptor(Handler):
 
     def listen(self, reactor: Reactor, address: AddressLike | socket.socket) -> Self:
         """Listen on *address*; see `Reactor.listen`. Returns the acceptor."""
-        reactor.check()
+        reactor.check_welcome()
         if self._life is not Life.NEW:
             raise HandlerReused(f"this {type(self).__name__} listens, or has listened; make a new one")
         self._listening = listen_on(reactor.system, address, self.options)

@@ -70,7 +70,7 @@ class Dial:
 
     def cancel(self) -> bool:
         """Give up, silently: no hook is called after this, and no socket is open. True if it was still under way."""
-        self._reactor.check()
+        self._reactor.check_thread()
         under_way = self._handler._life is Life.CLAIMED
         self._drop()
         if under_way:

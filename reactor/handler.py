@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from reactor.errors import LOCAL_ABORT, LOCAL_CLOSE, SHUTDOWN, CloseReason, HandlerReused, NotConnected
+from reactor.errors import LOCAL_ABORT, LOCAL_CLOSE, SHUTDOWN, CloseReason, HandlerReused, NotConnected, UsageError
 from reactor.poller import READ
 from reactor.states import LIFE, Life, LifeEvent, move
 from reactor.timers import Timer
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from reactor.addresses import Address
     from reactor.reactor import Reactor
+
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 class Cancellable(Protocol):
@@ -49,6 +52,19 @@ class Handler:
     _counts: bool = attrs.field(init=False, repr=False, default=True)  # whether `run` goes on for its sake
     _timers: set[Timer] | None = attrs.field(init=False, repr=False, default=None)
     _attempt: Cancellable | None = attrs.field(init=False, repr=False, default=None)  # while CLAIMED: what will bind it
+
+    def __init_subclass__(cls) -> None:
+        """Refuse, outside the library, a name that would silently replace one of the library's own.
+
+        Raises:
+            UsageError: the name.
+        """
+        super().__init_subclass__()
+        if cls.__module__.partition(".")[0] != _PACKAGE:
+            library = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == _PACKAGE]
+            for name in {*vars(cls), *vars(cls).get("__annotations__", ())}:
+                if name.startswith("_") and not name.endswith("__") and any(name in vars(base) for base in library):
+                    raise UsageError(f"{cls.__qualname__}.{name} is a name of the library's own; choose another one")
 
     # What subclasses override
 

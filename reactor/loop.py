@@ -232,6 +232,11 @@ class Loop:
         return self._thread is not None
 
     @property
+    def is_shutting_down(self) -> bool:
+        """Whether `shutdown` has been called, and handlers are still at their ends."""
+        return self._draining
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` has been called."""
         return not self._open
@@ -337,7 +342,7 @@ class Loop:
             Unsupported: the selector cannot watch it.
             UsageError: *handler* is no handler, or the descriptor is watched already, or closed.
         """
-        self.check()
+        self.check_welcome()
         try:
             self.adopt(handler, sock)
         except BaseException:
@@ -354,6 +359,12 @@ class Loop:
         if not self._open:
             raise ReactorClosed("the reactor is closed; make a new one")
         self.check_thread()
+
+    def check_welcome(self) -> None:
+        """Raise unless new handlers are taken."""
+        self.check()
+        if self._draining:
+            raise ReactorClosed("the reactor is shutting down, and takes no new handlers; see is_shutting_down")
 
     def check_thread(self) -> None:
         """Raise unless this thread may use the reactor: any while it does not run, its own while it does."""

@@ -80,7 +80,7 @@ class Reactor(Loop):
             HandlerReused: the handler has had a connection before.
             DelayError: *timeout* is not a finite number.
         """
-        self.check()
+        self.check_welcome()
         return dial(self, handler, address, seconds(timeout, "a timeout"))
 
     def on_signal(self, number: int, callback: Callable[..., object], *args: Any) -> SignalHandle:

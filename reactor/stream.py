@@ -88,7 +88,10 @@ class Stream(Handler):
         """More than `limits.high` bytes are queued: stop producing. Called from the loop, not from inside `write`."""
 
     def on_drain(self) -> None:
-        """After `on_pause`: no more than `limits.low` bytes are left, go on."""
+        """The queue has been longer than `limits.high`, and no more than `limits.low` bytes are left: go on.
+
+        If that went so fast that `on_pause` has not had its turn, it is left out.
+        """
 
     def on_timeout(self, kind: str) -> None:
         """A deadline passed; "close" is that of `close`. The default aborts, with reason TIMEOUT."""
@@ -108,6 +111,11 @@ class Stream(Handler):
     def buffered(self) -> int:
         """How many bytes wait for the kernel to take them."""
         return 0 if self._outgoing is None else self._outgoing.size
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether `write` takes anything: there is a connection, and neither side has ended this direction."""
+        return self._writing is Writing.OPEN
 
     @property
     def peer(self) -> Address:
@@ -202,7 +210,10 @@ class Stream(Handler):
         self._wind_down(PEER_END if self._reading is Reading.ENDED else LOCAL_CLOSE, delay)
 
     def pause(self) -> None:
-        """Hand over no more bytes until `resume`, so that the kernel slows the peer down. Pausing twice is allowed."""
+        """Hand over no more bytes until `resume`, so that the kernel slows the peer down. Pausing twice is allowed.
+
+        The peer's end or reset is not noticed meanwhile, unless something is written.
+        """
         self._steer(ReadingEvent.PAUSE)
 
     def resume(self) -> None:
@@ -262,9 +273,8 @@ class Stream(Handler):
             self._close_if_over()
             self.refresh()
         if self._pressure is not Pressure.LOW and outgoing.size <= self.limits.low:
-            told = self._pressure is Pressure.HIGH
             self._pressure = move(PRESSURE, self._pressure, PressureEvent.FALL)
-            if told and self._writing is Writing.OPEN:
+            if self._writing is Writing.OPEN:
                 self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
@@ -370,8 +380,8 @@ class Stream(Handler):
         self._ending = self._broken_by(error)
         self._writing = move(WRITING, self._writing, WritingEvent.BREAK)
         self._outgoing = None
-        if self._reading in (Reading.ENDED, Reading.DISCARDING) or self._ending.kind is CloseKind.ERROR:
-            self._close(self._ending)
+        if self._reading is not Reading.FLOWING or self._ending.kind is CloseKind.ERROR:
+            self._close(self._ending)  # nobody would hear the rest
         self.refresh()
 
     def _broken_by(self, error: OSError) -> CloseReason:
@@ -413,4 +423,4 @@ class Stream(Handler):
 
 
 #: Ends that the writing program has brought about itself. Of others it need not know yet.
-_OURS = frozenset({CloseKind.LOCAL_CLOSE, CloseKind.LOCAL_ABORT, CloseKind.PEER_END})
+_OURS = frozenset({CloseKind.LOCAL_CLOSE, CloseKind.LOCAL_ABORT})

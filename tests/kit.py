@@ -6,6 +6,7 @@ import contextlib
 import errno
 import selectors
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -203,6 +204,7 @@ class Fault(System):
 
     def __init__(self) -> None:
         self.faults: dict[str, list[int | BaseException]] = {}
+        self.calls: Counter[str] = Counter()
 
     def socket(self, family: int) -> socket.socket:
         self.trip("socket")
@@ -213,6 +215,7 @@ class Fault(System):
 
     def trip(self, call: str) -> int:
         """Raise, or return, what the next call of this name is to give; 0 for nothing."""
+        self.calls[call] += 1
         waiting = self.faults.get(call, [])
         if not waiting:
             return 0

@@ -285,6 +285,17 @@ def test_calls_need_a_reactor(reactor: Watched, pair: tuple[socket.socket, socke
         getattr(handler, call)(*arguments)
 
 
+def test_the_librarys_own_names_cannot_be_taken_by_accident() -> None:
+    """A subclass that would replace one of them is refused, with the name; its own private names are its own."""
+    with pytest.raises(UsageError, match="Thief._bind is a name of the library's own"):
+
+        class Thief(Handler):
+            def _bind(self) -> None: ...
+
+    class Honest(Handler):
+        def _mine(self) -> None: ...
+
+
 def test_the_default_hooks_do_nothing(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """A handler may leave out every hook."""
     handler = reactor.attach(Handler(), pair[0])

@@ -1,0 +1,64 @@
+"""How Sphinx builds the documentation. Nothing is fetched during a build."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphinx.ext.napoleon.docstring import GoogleDocstring
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "reactor"
+copyright = "2026, The reactor developers"  # noqa: A001  # Sphinx's name for it
+version = release = version_of("selector-reactor")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "state_tables"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "reactor"
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+# Single backticks in docstrings are code; what has a page is linked by the signatures.
+default_role = "code"
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+
+nitpicky = True
+nitpick_ignore_regex = [
+    # The standard library's own pages lie on the network, which a build does not ask.
+    (r"py:.*", r"(collections\.abc|enum|os|selectors|socket|types|typing)\..*"),
+    (r"py:.*", r"(Any|Callable|Enum|Iterable|Literal|Mapping|PathLike|Protocol|TypeAlias|socket)"),
+    # attrs' and Python's words for what a class body holds.
+    (r"py:.*", r"attr\..*|attrs\..*"),
+    # Type variables have no page.
+    (r"py:.*", r"(reactor\.loop\.)?H"),
+]
+
+
+def read_docstring(_app: Sphinx, what: Any, name: str, thing: object, options: Any, lines: list[str]) -> None:
+    """Bring a docstring of the package into the form that Sphinx reads.
+
+    Napoleon as an extension takes the words before a colon in an attribute's description for a type, so only its parser is
+    used, and not for attributes; there, what a comment says of other systems' limits goes into parentheses.
+    """
+    if what in ("attribute", "data", "property"):
+        lines[:] = [re.sub(r"\s+# (.+)", r" (elsewhere: \1)", line) for line in lines]
+    else:
+        lines[:] = GoogleDocstring(list(lines), None, None, what, name, thing, options).lines()
+
+
+def setup(app: Sphinx) -> None:
+    """Register what is above."""
+    app.connect("autodoc-process-docstring", read_docstring)

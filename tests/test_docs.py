@@ -1,0 +1,126 @@
+"""What the documentation prints runs: README's programs are those of docs/programs, and each does what its page says."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reactor
+from tests.kit import PATIENCE, read_all
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ROOT / "docs" / "programs"
+#: The port that the programs name; a test gives them a free one.
+PORT = "7007"
+
+
+@pytest.fixture
+def port() -> str:
+    """A port that was free a moment ago, on every interface."""
+    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as probe:
+        probe.bind(("", 0))
+        return str(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(program: str, port: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program of docs/programs on *port*, and see to it that it ends."""
+    source = (PROGRAMS / f"{program}.py").read_text("utf-8").replace(PORT, port)
+    command = [sys.executable, "-W", "error", "-c", source]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def connected(port: str) -> socket.socket:
+    """Return a socket that is connected to *port*, as soon as somebody listens there."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE)
+        except ConnectionRefusedError:
+            assert time.monotonic() < give_up, f"nobody listens on {port}"
+            time.sleep(0.01)  # a process is starting: the one thing that no virtual clock can hasten
+
+
+def test_readme_prints_programs_that_run() -> None:
+    """README's two programs are docs/programs/echo.py and greeter.py, letter for letter."""
+    printed = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert printed == [(PROGRAMS / name).read_text("utf-8") for name in ("echo.py", "greeter.py")]
+
+
+def test_every_program_stands_on_a_page_and_every_page_includes_what_is_there() -> None:
+    """The pages include each program of docs/programs, and none that is not there."""
+    pages = " ".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md"))
+    included = set(re.findall(r"\{literalinclude\} programs/(\w+\.py)", pages))
+    assert included == {path.name for path in PROGRAMS.glob("*.py")}
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Each name of `reactor.__all__` is described on one page of the reference, and no page describes another."""
+    pages = " ".join(page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    assert sorted(re.findall(r"^\.\. auto\w+:: reactor\.(\w+)$", pages, re.MULTILINE)) == sorted(reactor.__all__)
+
+
+def test_echo_and_greeter(port: str) -> None:
+    """The client greets the server, prints what comes back, and both sides agree that it is over."""
+    with running("echo", port) as server:
+        connected(port).close()
+        with running("greeter", port) as client:
+            printed, errors = client.communicate(timeout=PATIENCE)
+        assert printed == "hello world\nclosed by this side; everything that was queued has been sent\n"
+        assert (errors, client.returncode, server.poll()) == ("", 0, None)
+
+
+def test_greeter_without_a_server(port: str) -> None:
+    """Without a server the client hears `on_close` alone, which says what was tried, and ends well."""
+    with running("greeter", port) as client:
+        printed, errors = client.communicate(timeout=PATIENCE)
+    assert f"cannot connect to localhost:{port}: [::1]:{port} " in printed
+    assert f"127.0.0.1:{port} refused" in printed
+    assert (errors, client.returncode) == ("", 0)
+
+
+def test_ticker(port: str) -> None:
+    """The ticker ticks three times; then nothing is left, and `run` returns."""
+    with running("ticker", port) as process:
+        printed, errors = process.communicate(timeout=PATIENCE)
+    assert (printed, errors) == ("tick 1\ntick 2\ntick 3\ndone\n", "")
+
+
+def test_upcase(port: str) -> None:
+    """The answer comes after the request's end, and whole."""
+    with running("upcase", port), connected(port) as client:
+        client.sendall(b"hello\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"HELLO\n"
+
+
+def test_faucet(port: str) -> None:
+    """Ten megabytes arrive whole, however little of them is held at a time."""
+    with running("faucet", port), connected(port) as client:
+        assert len(read_all(client)) == 10_000_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, terminating a process is no signal")
+def test_service(port: str) -> None:
+    """On SIGTERM the service listens no more, lets the connection that is there end, and says goodbye."""
+    with running("service", port) as service, connected(port) as client:
+        client.sendall(b"before")
+        assert client.recv(100) == b"before"
+        service.send_signal(signal.SIGTERM)
+        assert read_all(client) == b""
+        client.close()
+        printed, errors = service.communicate(timeout=PATIENCE)
+        assert (printed, errors, service.returncode) == (f"listening on port {port}\nbye\n", "", 0)

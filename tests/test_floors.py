@@ -1,0 +1,101 @@
+"""The house of docs/design/floors.md stands: the page names every file, and every import goes down."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reactor
+
+PACKAGE = Path(reactor.__file__).parent
+PAGE = Path(__file__).parent.parent / "docs" / "design" / "floors.md"
+
+#: Each file's floor and place on it, as the page has them.
+PLACES = {
+    name: (int(floor), place)
+    for floor, names in re.findall(r"^\| (\d) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    for place, name in enumerate(re.findall(r"`(\w+)`", names))
+}
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+#: What asks the operating system, and what of it may be used outside `system`: constants, types and pure functions.
+ASKING = {"os", "selectors", "signal", "threading", "time", "subprocess", "fcntl", "select"}
+HARMLESS = {
+    "os.PathLike",
+    "os.fsdecode",
+    "os.fsencode",
+    "os.strerror",
+    "selectors.BaseSelector",
+    "selectors.EVENT_READ",
+    "selectors.EVENT_WRITE",
+    "selectors.SelectSelector",
+    "selectors.SelectorKey",
+    "signal.SIGINT",
+    "signal.SIG_DFL",
+    "signal.default_int_handler",
+}
+#: The one exception that the page admits: a signal's byte is handed on to the descriptor that had it before.
+ADMITTED = {("waker", "os.write")}
+
+
+def run_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Iterate over all of *node* that is ever run: what stands under `if TYPE_CHECKING` is not."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from run_nodes(child)
+
+
+def parsed(module: str) -> list[ast.AST]:
+    """Return all that *module* runs."""
+    return list(run_nodes(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))))
+
+
+def imported(module: str) -> Iterator[str]:
+    """Iterate over the full names that *module* imports: `reactor.errors.CloseKind`, `os`, `socket.SHUT_WR`."""
+    for node in parsed(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_page_names_every_file() -> None:
+    """Every file of the package stands on one floor of the page, and the page names no other."""
+    assert sorted(PLACES) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module: str) -> None:
+    """A file imports from lower floors, and on its own only from files that stand before it."""
+    for name in imported(module):
+        package, _, rest = name.partition(".")
+        if package == "reactor":
+            below = rest.partition(".")[0]
+            assert below in PLACES, f"{module} imports {name} from the package's own __init__"
+            assert PLACES[below] < PLACES[module], f"{module} imports {below}, which is not below it"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "system"])
+def test_only_system_asks_the_operating_system(module: str) -> None:
+    """Other files use of such modules only what asks nothing; the poller calls a selector that it was given."""
+    used = {
+        f"{node.value.id}.{node.attr}"
+        for node in parsed(module)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ASKING
+    }
+    used |= {name for name in imported(module) if name.partition(".")[0] in ASKING and "." in name}
+    assert {name for name in used if (module, name) not in ADMITTED} <= HARMLESS
+
+
+def test_only_the_front_re_exports() -> None:
+    """`__init__` defines nothing of its own, and offers in `__all__` just what it imports, in order."""
+    body = ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+    names = [alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(names) == sorted(reactor.__all__)
+    assert {type(node) for node in body} == {ast.Expr, ast.ImportFrom, ast.Assign}
