@@ -24,9 +24,11 @@ def byte_count(data: Buffer) -> int:
     """Return how many bytes *data* is, whatever the item size of a view.
 
     Raises:
-        UsageError: *data* is not bytes, a bytearray or a memoryview.
+        UsageError: *data* is not bytes, a bytearray or a contiguous memoryview.
     """
     if isinstance(data, memoryview):
+        if not data.c_contiguous:
+            raise UsageError("a stream takes a memoryview that is contiguous; make a copy of this one")
         return data.nbytes
     if isinstance(data, (bytes, bytearray)):
         return len(data)

@@ -101,10 +101,10 @@ class Dial:
             self._give_up(ConnectError)
 
     def _timed_out(self) -> None:
-        if self._try is not None:
-            error = TimeoutError(errno.ETIMEDOUT, "no answer")
-            self.attempts.append(Attempt(self._try.address, error, self._reactor.time() - self._try.started))
-            self._give_up(ConnectTimeout)
+        assert self._try is not None  # the deadline goes with the last try
+        error = TimeoutError(errno.ETIMEDOUT, "no answer")
+        self.attempts.append(Attempt(self._try.address, error, self._reactor.time() - self._try.started))
+        self._give_up(ConnectTimeout)
 
     def _give_up(self, kind: type[ConnectError]) -> None:
         within = f" within {self.timeout:g} s" if kind is ConnectTimeout else ""

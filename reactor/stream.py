@@ -148,7 +148,7 @@ class Stream(Handler):
         Raises:
             StreamClosed: after `end`, `close` or `abort`.
             NotConnected: before `on_connect`.
-            UsageError: *data* is not bytes-like.
+            UsageError: *data* is not bytes, a bytearray or a contiguous memoryview.
         """
         if self._writing is not Writing.OPEN:
             return self._refuse_write()
@@ -156,8 +156,8 @@ class Stream(Handler):
             self.reactor.check()
         if self._outgoing is not None:
             return self._queue(data, 0)
-        if not data:
-            byte_count(data)
+        size = len(data) if type(data) is bytes else byte_count(data)
+        if not size:
             return True
         try:
             sent = self.sock.send(data)
@@ -166,10 +166,7 @@ class Stream(Handler):
                 self._break(error)
                 return False
             sent = 0
-        except TypeError:
-            byte_count(data)
-            raise
-        if sent == (len(data) if type(data) is bytes else byte_count(data)):
+        if sent == size:
             return True
         return self._queue(data, sent)
 

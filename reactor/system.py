@@ -112,6 +112,11 @@ class System:
         """Have a byte written to *fd* on every signal, -1 for none; return the descriptor that had it before."""
         return signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
 
+    def ring(self, fd: int, signals: bytes) -> None:
+        """Write *signals* to *fd*, somebody else's wake-up descriptor, if it takes them."""
+        with contextlib.suppress(OSError):
+            os.write(fd, signals)
+
     def raise_signal(self, number: int) -> None:
         """Send signal *number* to this process."""
         signal.raise_signal(number)

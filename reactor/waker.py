@@ -6,7 +6,6 @@ The byte is a doorbell, nothing more: what is to be done stands in the loop's qu
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterator
 
@@ -64,8 +63,7 @@ class Waker(Handler):
         self.wakeups += 1
         signals = rung.replace(_WAKE, b"")
         if signals and self._previous_fd >= 0:
-            with contextlib.suppress(OSError):
-                os.write(self._previous_fd, signals)
+            self._system.ring(self._previous_fd, signals)
 
     @contextlib.contextmanager
     def rung_by_signals(self) -> Iterator[None]:

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.kit import SELECTORS, Clock, Watched
+pytest.register_assert_rewrite("tests.kit")
+
+from tests.kit import SELECTORS, Clock, Watched  # noqa: E402  # its asserts are rewritten, too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that does not say, in its docstring, which behaviour it asserts."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.cls is None and not item.function.__doc__:
+            raise pytest.UsageError(f"{item.nodeid} has no docstring")
 
 
 def descriptors() -> set[str]:

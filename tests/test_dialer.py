@@ -196,6 +196,25 @@ def test_cancel_inside_the_pass_of_the_completion(reactor: Watched) -> None:
         assert not any(dial.is_pending for dial in dials)
 
 
+def test_cancel_after_a_failure_that_was_not_told_yet(faulty: Watched) -> None:
+    """connect failed on the spot, and is cancelled before the loop could say so: nothing is heard."""
+    faults(faulty, connect_ex=[errno.ENETUNREACH])
+    handler = Recorder()
+    dial = faulty.connect(handler, "127.0.0.1:1")
+    assert dial.cancel()
+    faulty.run()
+    assert handler.events == []
+
+
+def test_a_stream_closed_in_on_connect_is_not_read(reactor: Watched) -> None:
+    """What came with the connection is not handed to a stream that is over."""
+    with listening() as listener:
+        handler = Recorder(act={"connect": lambda stream: stream.abort()})
+        reactor.connect(handler, listener.getsockname())
+        reactor.run()
+    assert handler.events == ["connect", "close"]
+
+
 def test_closing_the_reactor_is_heard(reactor: Watched) -> None:
     """A handler still connecting when the reactor ends hears SHUTDOWN."""
     with listening() as listener:

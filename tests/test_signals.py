@@ -121,6 +121,17 @@ def test_two_reactors_hear_one_signal() -> None:
         assert sorted(heard) == ["one", "two", "two"]
 
 
+def test_the_second_reactor_gives_a_signal_back_to_the_first() -> None:
+    """Whoever comes last puts back whoever still listens."""
+    heard: list[str] = []
+    with Watched() as one, Watched() as two:
+        one.on_signal(NUMBER, heard.append, "one")
+        two.on_signal(NUMBER, heard.append, "two").cancel()
+        kill()
+        one.turn()
+    assert heard == ["one"]
+
+
 def test_reactors_that_take_turns_on_a_signal_do_not_go_round_in_circles() -> None:
     """Set here, there, and here again: one signal is heard once by each, and everything is put back in any order."""
     heard: list[str] = []

@@ -6,6 +6,7 @@ import errno
 import random
 import socket
 import struct
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -213,7 +214,7 @@ def test_a_small_write_goes_at_once(reactor: Watched, pair: tuple[socket.socket,
     assert stream.interest == 1
 
 
-@pytest.mark.parametrize("data", ["text", 7, None, ["list"]])
+@pytest.mark.parametrize("data", ["text", 7, None, ["list"], array("b", [1, 2, 3])])
 @pytest.mark.parametrize("jammed", [False, True])
 def test_only_bytes_are_written(
     reactor: Watched, pair: tuple[socket.socket, socket.socket], data: Any, jammed: bool
@@ -223,10 +224,14 @@ def test_only_bytes_are_written(
     if jammed:
         jam(stream)
     before = stream.buffered
-    for wrong in (data, type(data)()) if data else (data,):
+    for wrong in (data, type(data)()) if isinstance(data, (str, list)) else (data,):
         with pytest.raises(UsageError, match="takes bytes, a bytearray or a memoryview"):
             stream.write(wrong)
     assert stream.buffered == before
+    pair[1].setblocking(False)
+    if not jammed:
+        with pytest.raises(BlockingIOError):
+            pair[1].recv(1)
 
 
 def test_order_is_kept_between_sent_and_queued(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:

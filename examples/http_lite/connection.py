@@ -176,8 +176,7 @@ class Connection(Stream):
                 self.answer(self.requests.waiting.popleft())
             else:
                 self.send_piece(self.transfer)
-        if steps and self.has_work and not self.is_queued:
-            # With a full queue, too: it may empty itself before `on_pause` is due, and then `on_drain` does not come.
+        if self.has_work and self.buffered <= self.limits.high and not self.is_queued:  # else `on_drain` goes on
             self.is_queued = True
             self.call_soon(self.work_again)
         if self.phase is not Phase.CLOSING:
