@@ -173,11 +173,14 @@ class Loop:
         return bool(predicate())
 
     def run_once(self, timeout: float | None = None) -> int:
-        """Make one pass, waiting at most *timeout* seconds (None: as long as it takes); return how many calls it made."""
+        """Make one pass; return how many calls it made.
+
+        If no timer is due and no call queued, it waits for an event, at most *timeout* seconds (None: as long as it takes).
+        """
         if timeout is not None:
             timeout = seconds(timeout, "a timeout")
         with self._running():
-            return self._pass(timeout, lambda: True)
+            return self._pass(timeout, lambda: False)
 
     def stop(self) -> None:
         """Have `run` return at the end of this pass, or at once when it is called next. From any thread."""

@@ -14,6 +14,7 @@ import attrs
 
 from reactor import CloseKind, CloseReason, ErrorContext, Handler, Reactor, Stream, System
 from reactor.poller import READ
+from reactor.system import Socket
 
 #: Every selector that this platform has.
 SELECTORS: tuple[Callable[[], selectors.BaseSelector], ...] = tuple(
@@ -38,6 +39,10 @@ class Watched(Reactor):
     def until(self, predicate: Callable[[], object]) -> None:
         """Serve until *predicate* holds; fail if it does not within the test's patience."""
         assert self.run_until(predicate, timeout=PATIENCE), f"still not true; {self.dump()}"
+
+    def until_closed(self, stream: Recorder) -> None:
+        """Serve until *stream* has heard on_close."""
+        self.until(lambda: stream.events[-1:] == ["close"])
 
     def turn(self, passes: int = 1) -> None:
         """Make passes that do not wait."""
@@ -206,7 +211,7 @@ class Fault(System):
         self.faults: dict[str, list[int | BaseException]] = {}
         self.calls: Counter[str] = Counter()
 
-    def socket(self, family: int) -> socket.socket:
+    def socket(self, family: int) -> Socket:
         self.trip("socket")
         sock = FaultySocket(family, socket.SOCK_STREAM)
         sock.system = self
@@ -226,7 +231,7 @@ class Fault(System):
             return fault
         raise OSError(fault, errno.errorcode[fault])
 
-    def wrap(self, sock: socket.socket) -> socket.socket:
+    def wrap(self, sock: Socket) -> Socket:
         """Return a faulty socket in place of *sock*."""
         faulty = FaultySocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         faulty.system = self

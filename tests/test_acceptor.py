@@ -34,9 +34,7 @@ from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, unix_pair
 def clients(acceptor: Acceptor, count: int = 1) -> Iterator[list[socket.socket]]:
     """Clients that are connected as far as the kernel is concerned."""
     with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(socket.create_connection(("127.0.0.1", acceptor.port), timeout=20)) for _ in range(count)
-        ]
+        yield [stack.enter_context(socket.create_connection(("127.0.0.1", acceptor.port), timeout=20)) for _ in range(count)]
 
 
 @attrs.define(eq=False)
@@ -91,7 +89,7 @@ def test_addresses_on_a_wildcard_are_real(reactor: Watched) -> None:
         assert factory.made[0].peer.host == "127.0.0.1"
 
 
-@pytest.mark.parametrize("factory", [functools.partial(Recorder, {}), lambda: Recorder(), Recorder])
+@pytest.mark.parametrize("factory", [functools.partial(Recorder, {}), lambda: Recorder({}), Recorder])
 def test_a_factory_is_any_callable(reactor: Watched, factory: Callable[[], Handler]) -> None:
     """A class, a partial, a lambda."""
     acceptor = reactor.listen(factory, "127.0.0.1:0")
@@ -214,7 +212,7 @@ def test_it_can_be_attached_to_a_listening_socket(reactor: Watched) -> None:
         acceptor = reactor.listen(factory, sock) if how == "listen" else reactor.attach(Acceptor(factory), sock)
         assert acceptor.port == sock.getsockname()[1]
         with clients(acceptor):
-            reactor.until(lambda factory=factory: factory.made)
+            reactor.until(lambda made=factory.made: made)  # type: ignore[misc]
         acceptor.close()
 
 
@@ -484,7 +482,7 @@ def test_several_sockets_are_one_acceptor() -> None:
                 reactor.turn(2)
                 assert len(factory.made) == count
                 acceptor.resume()
-                reactor.until(lambda count=count: len(factory.made) == count + 1)
+                reactor.until(lambda count=count: len(factory.made) == count + 1)  # type: ignore[misc]
         acceptor.close()
         for host in ("127.0.0.1", "::1"):
             with pytest.raises(ConnectionRefusedError):

@@ -71,7 +71,9 @@ def test_what_does_not_parse_says_what_would(written: Any, complaint: str) -> No
         parse(written)
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/run/x.sock", "unix:@abstract", ":80"])
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/run/x.sock", "unix:@abstract", ":80"]
+)
 def test_text_round_trips(text: str) -> None:
     """What is shown can be given back."""
     assert str(parse(text)) == text

@@ -99,7 +99,16 @@ def test_views_count_in_bytes() -> None:
     assert drain(queue) == view.tobytes()
 
 
-@pytest.mark.parametrize(("data", "hint"), [(memoryview(b"abcd")[::2], "contiguous"), (array("b"), "not array"), ("text", "encode"), (7, "not int"), (None, "not NoneType")])
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (memoryview(b"abcd")[::2], "contiguous"),
+        (array("b"), "not array"),
+        ("text", "encode"),
+        (7, "not int"),
+        (None, "not NoneType"),
+    ],
+)
 def test_what_is_not_bytes_is_refused(data: Any, hint: str) -> None:
     """Text and others raise, and say what would be right."""
     with pytest.raises(UsageError, match=hint):

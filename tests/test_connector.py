@@ -219,7 +219,8 @@ def test_a_failure_inside_the_check_ends_the_attempt(faulty: Watched, call: str)
     """Whatever goes wrong while finding out, on_failed is called."""
     with listening() as listener:
         connector = Noting(listener.getsockname()).start(faulty)
-        faults(faulty, **{call: [errno.EBADF]})
+        failing: dict[str, list[int | BaseException]] = {call: [errno.EBADF]}
+        faults(faulty, **failing)
         faulty.run()
     assert len(connector.failed) == 1
 

@@ -254,7 +254,7 @@ def test_a_socket_that_cannot_be_watched_is_an_error_of_the_attempt(
 
     def refuse(self: Reactor, handler: Any, *args: Any, **options: Any) -> None:
         if isinstance(handler, Recorder):
-            refresh, self.poller.refresh = self.poller.refresh, raise_  # type: ignore[method-assign]
+            refresh, self.poller.refresh = self.poller.refresh, raise_  # type: ignore[method-assign,assignment]
             try:
                 real(self, handler, *args, **options)
             finally:

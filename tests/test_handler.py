@@ -179,9 +179,7 @@ def test_a_timer_that_was_due_does_not_outlive_its_handler(
     assert ran == ["once"]
 
 
-def test_timers_and_calls_run_while_the_handler_lives(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_timers_and_calls_run_while_the_handler_lives(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """Until then they run as the reactor's do."""
     handler = reactor.attach(Watcher(), pair[0])
     ran: list[str] = []
@@ -290,7 +288,7 @@ def test_the_librarys_own_names_cannot_be_taken_by_accident() -> None:
     with pytest.raises(UsageError, match="Thief._bind is a name of the library's own"):
 
         class Thief(Handler):
-            def _bind(self) -> None: ...
+            def _bind(self) -> None: ...  # type: ignore[override]
 
     class Honest(Handler):
         def _mine(self) -> None: ...

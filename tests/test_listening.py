@@ -65,7 +65,7 @@ def test_a_numeric_host_is_one_address(opened: list[Listening], host: str) -> No
 class Names(System):
     """A resolver that knows two addresses for every name."""
 
-    places: list[tuple[int, Any]] = [(socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))]
+    places: tuple[tuple[int, Any], ...] = ((socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0)))
 
     def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
         return [(family, (raw[0], port, *raw[2:])) for family, raw in self.places]
@@ -100,7 +100,7 @@ def test_addresses_that_this_machine_lacks_are_passed_over(opened: list[Listenin
     """A hosts file that promises an address which no interface has does not keep the others from listening."""
 
     class Missing(Names):
-        places = [(socket.AF_INET, ("192.0.2.1", 0)), (socket.AF_INET, ("127.0.0.1", 0))]
+        places = ((socket.AF_INET, ("192.0.2.1", 0)), (socket.AF_INET, ("127.0.0.1", 0)))
 
     opened += listen_on(Missing(), "some.name:0", OPTIONS)
     assert len(opened) == 1
@@ -133,9 +133,7 @@ def test_a_name_that_nobody_knows_is_an_error() -> None:
         listen_on(Ignorant(), "no.such.name:1", OPTIONS)
 
 
-def test_ports_may_be_shared_where_the_platform_can(
-    opened: list[Listening], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ports_may_be_shared_where_the_platform_can(opened: list[Listening], monkeypatch: pytest.MonkeyPatch) -> None:
     """reuse_port lets two listen on one port; without SO_REUSEPORT it is refused."""
     shared = ListenOptions(reuse_port=True)
     opened += listen_on(System(), "127.0.0.1:0", shared)

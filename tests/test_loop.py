@@ -64,9 +64,7 @@ def test_the_order_of_a_pass(reactor: Watched, pair: tuple[socket.socket, socket
     assert order[4:] == ["call made in dispatch"]
 
 
-def test_timers_without_delay_do_not_starve_descriptors(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_timers_without_delay_do_not_starve_descriptors(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """A timer that sets itself anew, and a call that queues itself anew, let the poll have its turn in each pass."""
     handler = reactor.attach(Watcher(act=lambda handler: handler.close()), pair[0])
 
@@ -230,9 +228,7 @@ def test_reactors_in_threads_do_not_meet() -> None:
 
 
 @pytest.mark.parametrize("call", ["call_soon", "call_later", "close_handler", "refresh", "detach", "attach"])
-def test_a_foreign_thread_is_refused(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket], call: str
-) -> None:
+def test_a_foreign_thread_is_refused(reactor: Watched, pair: tuple[socket.socket, socket.socket], call: str) -> None:
     """While the reactor runs in one thread, a call from another raises, and says what to use instead."""
     handler = reactor.attach(Watcher(), pair[0])
     calls: dict[str, Callable[[], object]] = {

@@ -158,7 +158,7 @@ def test_an_error_that_no_handler_explains_is_raised() -> None:
 
 
 def test_a_number_that_comes_back_belongs_to_its_new_owner(reactor: Watched) -> None:
-    """A socket closed without its handler, its number registered again: the leaker is named and ended, the new one served."""
+    """A socket closed without its handler, its number registered again: the leaker is named and ended, the new one heard."""
     old, old_peer = unix_pair()
     leaker = reactor.attach(Watcher(READ), old)
     reactor.turn()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from reactor import Reactor, UsageError, WrongThread
-from tests.kit import Recorder, Watched, tcp_pair
+from tests.kit import Recorder, Watched, read_all, tcp_pair
 
 NUMBER = signal.SIGUSR1
 
@@ -219,7 +219,12 @@ def test_the_first_interrupt_drains(reactor: Watched) -> None:
     reactor.call_soon(kill, signal.SIGINT)
     with there:
         reactor.call_later(0.0, lambda: None)
-        thread = threading.Thread(target=lambda: (there.recv(200), there.recv(1), there.close()))
+
+        def read_and_go() -> None:
+            read_all(there)
+            there.close()
+
+        thread = threading.Thread(target=read_and_go)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
             reactor.run()

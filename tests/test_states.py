@@ -44,7 +44,9 @@ def test_every_event_is_used(name: str) -> None:
     table, _ = TABLES[name]
     used = {event for row in table.values() for event in row}
 
-    assert used == set(type(next(iter(used))))
+    events: type[Enum] = type(next(iter(used)))
+
+    assert used == set(events)
 
 
 def test_move_returns_the_next_state() -> None:

@@ -224,7 +224,8 @@ def test_only_bytes_are_written(
     if jammed:
         jam(stream)
     before = stream.buffered
-    for wrong in (data, type(data)()) if isinstance(data, (str, list)) else (data,):
+    wrongs: list[Any] = [data, type(data)()] if isinstance(data, (str, list)) else [data]
+    for wrong in wrongs:
         with pytest.raises(UsageError, match="takes bytes, a bytearray or a memoryview"):
             stream.write(wrong)
     assert stream.buffered == before
@@ -255,9 +256,7 @@ def test_order_is_kept_between_sent_and_queued(reactor: Watched, pair: tuple[soc
     assert stream.buffered == 0
 
 
-def test_a_callers_buffer_may_change_after_write(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_callers_buffer_may_change_after_write(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """What was queued is what is sent."""
     stream = attach(reactor, pair[0])
     written = jam(stream)
@@ -325,9 +324,7 @@ def test_a_queue_that_drains_before_on_pause_says_drain_only(faulty: Watched) ->
         assert stream.events == ["connect", "drain"]
 
 
-def test_closing_takes_back_a_pause_that_was_not_told(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_closing_takes_back_a_pause_that_was_not_told(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """on_pause is not called on a stream that has been closed meanwhile."""
     stream = attach(reactor, pair[0])
     jam(stream)
@@ -506,9 +503,7 @@ def test_a_shutdown_that_fails_is_no_error(faulty: Watched) -> None:
 # close
 
 
-def test_close_flushes_ends_and_waits_for_the_peer(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_close_flushes_ends_and_waits_for_the_peer(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """Everything queued is sent, then FIN; what the peer still sends is dropped; its end closes."""
     stream = attach(reactor, pair[0])
     stream.write(b"bye")
@@ -529,9 +524,7 @@ def test_close_flushes_ends_and_waits_for_the_peer(
         stream.write(b"x")
 
 
-def test_close_after_the_peers_end_does_not_wait(
-    reactor: Watched, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_close_after_the_peers_end_does_not_wait(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """There is nothing to wait for: the descriptor is free at once."""
     stream = attach(reactor, pair[0], {"end": lambda _: None})
     pair[1].shutdown(socket.SHUT_WR)
@@ -542,7 +535,12 @@ def test_close_after_the_peers_end_does_not_wait(
 
 def test_a_refusal_survives_unread_input(reactor: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
     """A peer that goes on sending reads our last words, not a reset that destroys them."""
-    stream = attach(reactor, tcp[0], {"data": lambda stream: (stream.write(b"413 too large"), stream.close())})
+
+    def refuse(stream: Recorder) -> None:
+        stream.write(b"413 too large")
+        stream.close()
+
+    stream = attach(reactor, tcp[0], {"data": refuse})
     tcp[1].setblocking(False)
     sent = 0
     while sent < 3_000_000:
@@ -668,9 +666,7 @@ def test_a_reset_by_the_peer(reactor: Watched, tcp: tuple[socket.socket, socket.
     assert stream.write(b"late") is False
 
 
-def test_data_before_a_failed_write_is_still_read(
-    reactor: Watched, tcp: tuple[socket.socket, socket.socket]
-) -> None:
+def test_data_before_a_failed_write_is_still_read(reactor: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
     """The peer sends its last words and resets; our write fails first, and the words are heard before the end."""
     stream = attach(reactor, tcp[0])
     tcp[1].send(b"last words")
@@ -753,8 +749,8 @@ def test_an_error_that_is_no_reset_is_an_error(faulty: Watched) -> None:
             with there:
                 stream = attach(faulty, here)
                 there.send(b"x")
-                faults(faulty, send=[], recv=[number])
-                faults(faulty, **{call: [number]})
+                failing: dict[str, list[int | BaseException]] = {"send": [], "recv": [number], call: [number]}
+                faults(faulty, **failing)
                 stream.write(b"x")
                 faulty.turn(2)
                 assert stream.kind is kind
@@ -773,9 +769,7 @@ def test_an_end_after_a_failed_write_is_no_end(faulty: Watched) -> None:
         assert stream.kind is CloseKind.RESET
 
 
-def test_a_raising_hook_resets_its_own_connection(
-    reactor: Watched, tcp: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_raising_hook_resets_its_own_connection(reactor: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
     """A torn answer is a reset, the error is told once, on_close comes last; others live."""
     other_here, other_there = tcp_pair()
     other = attach(reactor, other_here)

@@ -25,6 +25,8 @@ import pytest
 from reactor import (
     READ,
     WRITE,
+    Acceptor,
+    Address,
     CloseKind,
     CloseReason,
     Connector,
@@ -49,6 +51,14 @@ def faulty(selector: Callable[[], Any]) -> Iterator[Watched]:
 def system_of(reactor: Watched) -> Fault:
     assert isinstance(reactor.system, Fault)
     return reactor.system
+
+
+class Made(list[Recorder]):
+    """A factory that keeps what it makes."""
+
+    def __call__(self) -> Recorder:
+        self.append(Recorder())
+        return self[-1]
 
 
 @attrs.define(eq=False)
@@ -177,8 +187,8 @@ def test_trap_10_every_call_tolerates_readiness_for_nothing(faulty: Watched) -> 
     """EAGAIN from recv, send and accept though "ready" closes nothing, calls nothing, and later it works."""
     here, there = unix_pair()
     with there:
-        made: list[Recorder] = []
-        acceptor = faulty.listen(lambda: made.append(Recorder()) or made[-1], "127.0.0.1:0")  # type: ignore[func-returns-value]
+        made = Made()
+        acceptor = faulty.listen(made, "127.0.0.1:0")
         stream = faulty.attach(Recorder(), system_of(faulty).wrap(here))
         system_of(faulty).faults = {name: [errno.EAGAIN] * 2 for name in ("recv", "send", "accept")}
         stream.write(b"x")
@@ -198,16 +208,14 @@ def test_trap_12_14_16_hang_up_with_data(reactor: Watched) -> None:
         stream = reactor.attach(Recorder(), here)
         there.send(b"last bytes")
         there.close()
-        reactor.until(lambda stream=stream: stream.events[-1:] == ["close"])
+        reactor.until_closed(stream)
         assert stream.received == b"last bytes"
         assert stream.events == ["connect", "data", "end", "close"]
 
 
 @pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
 @pytest.mark.parametrize("end", ["close", "reset"])
-def test_trap_14_a_paused_stream_does_not_spin_on_hang_up(
-    reactor: Watched, pair: Callable[[], Any], end: str
-) -> None:
+def test_trap_14_a_paused_stream_does_not_spin_on_hang_up(reactor: Watched, pair: Callable[[], Any], end: str) -> None:
     """Interest 0 is no registration: a peer that hangs up costs no pass until the stream resumes, and then is told."""
     here, there = pair()
     stream = reactor.attach(Recorder(), here)
@@ -269,26 +277,17 @@ def test_trap_18_a_last_reply_survives_unread_input(reactor: Watched) -> None:
 
 def test_trap_20_names_may_be_gone_right_after_accept(faulty: Watched) -> None:
     """ENOTCONN and EINVAL from getsockname and setsockopt on a fresh socket do not end its handler; accept knew the peer."""
-    made: list[Recorder] = []
-
-    def factory() -> Recorder:
-        made.append(Recorder())
-        return made[-1]
-
-    acceptor = faulty.listen(factory, ":0")
-    wrap = system_of(faulty).wrap
-    real = acceptor.on_accept
+    made = Made()
+    system = system_of(faulty)
 
     @attrs.define(eq=False)
-    class Bad(type(acceptor)):  # type: ignore[misc]
-        def on_accept(self, sock: socket.socket, peer: Any) -> None:
-            faulty_sock = wrap(sock)
-            system_of(faulty).faults = {"getsockname": [errno.EINVAL], "setsockopt": [errno.EINVAL]}
-            super().on_accept(faulty_sock, peer)
+    class Bad(Acceptor):
+        def on_accept(self, sock: socket.socket, peer: Address) -> None:
+            sock = system.wrap(sock)
+            system.faults = {"getsockname": [errno.EINVAL], "setsockopt": [errno.EINVAL]}
+            Acceptor.on_accept(self, sock, peer)
 
-    acceptor.close()
-    assert real
-    bad = Bad(factory).listen(faulty, ":0")
+    bad = Bad(made).listen(faulty, ":0")
     with socket.create_connection(("127.0.0.1", bad.port)) as client:
         client.send(b"x")
         faulty.until(lambda: made and made[0].received)
@@ -300,13 +299,8 @@ def test_trap_20_names_may_be_gone_right_after_accept(faulty: Watched) -> None:
 
 def test_trap_21_exhaustion_is_one_rest(faulty: Watched, logs: list[str]) -> None:
     """EMFILE with a hundred clients waiting: one accept, one log line, one timer; then everybody is served."""
-    made: list[Recorder] = []
-
-    def factory() -> Recorder:
-        made.append(Recorder())
-        return made[-1]
-
-    acceptor = faulty.listen(factory, "127.0.0.1:0")
+    made = Made()
+    acceptor = faulty.listen(made, "127.0.0.1:0")
     with contextlib.ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(socket.create_connection(("127.0.0.1", acceptor.port)))
@@ -358,15 +352,10 @@ def test_trap_24_a_factory_that_raises_costs_one_connection(reactor: Watched) ->
 
 def test_trap_25_accepted_sockets_never_block(reactor: Watched) -> None:
     """Whether or not the platform hands the flag down, and whatever default timeout a program has set."""
-    made: list[Recorder] = []
-
-    def factory() -> Recorder:
-        made.append(Recorder())
-        return made[-1]
-
+    made = Made()
     socket.setdefaulttimeout(7)
     try:
-        acceptor = reactor.listen(factory, "127.0.0.1:0")
+        acceptor = reactor.listen(made, "127.0.0.1:0")
         with socket.create_connection(("127.0.0.1", acceptor.port)):
             reactor.until(lambda: made)
             assert made[0].sock.gettimeout() == 0
@@ -463,8 +452,11 @@ def test_trap_30_secondary_hooks_are_never_nested(reactor: Watched) -> None:
         depth[0] -= 1
 
     here, there = tcp_pair()
-    hooks = dict.fromkeys(("connect", "data", "end", "pause", "drain", "timeout", "close"), nest)
+    hooks: dict[str, Callable[[Recorder], object]] = dict.fromkeys(
+        ("connect", "data", "end", "pause", "drain", "timeout", "close"), nest
+    )
     stream = reactor.attach(Recorder(hooks), here)
+    stream.limits = Limits(linger=0.01)
     there.setblocking(False)
     while stream.events[-1:] != ["close"]:
         with contextlib.suppress(OSError):
@@ -504,7 +496,12 @@ def test_trap_31_hooks_may_change_everything_that_is_iterated(reactor: Watched) 
 def test_trap_32_on_close_is_once(reactor: Watched) -> None:
     """close from on_close, abort after close, close from a thread: one on_close."""
     here, there = unix_pair()
-    stream = reactor.attach(Recorder(act={"close": lambda stream: (stream.close(), stream.abort())}), here)
+
+    def again(stream: Recorder) -> None:
+        stream.close()
+        stream.abort()
+
+    stream = reactor.attach(Recorder(act={"close": again}), here)
     with there:
         thread = threading.Thread(target=lambda: reactor.call_threadsafe(stream.abort))
         thread.start()
@@ -617,7 +614,6 @@ def test_trap_40_a_call_made_while_the_pipe_is_drained_is_not_lost(reactor: Watc
     assert made == ["first", "before", "after"]
     reactor.call_threadsafe(made.append, "later")
     reactor.run_once(20)
-    reactor.run_once(20) if made[-1] != "later" else None
     assert made[-1] == "later"
 
 
@@ -731,11 +727,12 @@ def test_elsewhere_an_idle_loop_makes_no_passes(reactor: Watched) -> None:
 
 def test_elsewhere_abort_and_errors_are_not_clean_ends(reactor: Watched) -> None:
     """The peer of a stream that aborts, or whose hook raised, reads an error and not an end."""
-    for act in (lambda stream: stream.abort(), lambda _: 1 / 0):
+    acts: list[Callable[[Recorder], object]] = [Recorder.abort, lambda _: 1 / 0]
+    for act in acts:
         here, there = tcp_pair()
         stream = reactor.attach(Recorder(act={"data": act}), here)
         there.send(b"x")
-        reactor.until(lambda stream=stream: not stream.is_open)
+        reactor.until_closed(stream)
         with there, pytest.raises(ConnectionResetError):
             read_all(there)
     reactor.raised.clear()
