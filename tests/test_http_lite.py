@@ -134,14 +134,14 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "status"), REFUSALS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("data", "status"), REFUSALS, ids=lambda value: repr(value)[:40])
 def test_what_cannot_be_answered_is_refused(data: bytes, status: int) -> None:
     """A request that breaks a rule is refused with the status of that rule, as the last one of its connection."""
     (found,) = parse(data).waiting
     assert (found.refusal, found.keep_alive) == (status, False)
 
 
-@pytest.mark.parametrize(("data", "status"), REFUSALS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("data", "status"), REFUSALS, ids=lambda value: repr(value)[:40])
 def test_a_refusal_waits_for_its_turn(data: bytes, status: int) -> None:
     """What came before is still answered; what comes after is dropped."""
     requests = parse(get("/first") + data + get("/never"), get("/never"))
@@ -282,7 +282,7 @@ ESCAPES = [
 ]
 
 
-@pytest.mark.parametrize(("target", "status"), ESCAPES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("target", "status"), ESCAPES, ids=lambda value: repr(value)[:40])
 def test_nothing_leads_out(tree: Path, target: str, status: int) -> None:
     """Dots, escapes, slashes, NUL, links and other tricks find nothing, and nothing blocks."""
     assert Files(tree).find(target) == Nothing(status)
