@@ -70,21 +70,27 @@ class ErrorContext:
 
 @attrs.frozen(kw_only=True)
 class Stats:
-    """A snapshot of plain counters; those that only grow say so by their names: …s done."""
+    """What `Loop.stats` returns: first what has happened since the reactor was made, then what is there now."""
 
     passes: int
+    #: Readiness of one descriptor, told by the selector.
     events: int
+    #: What user code raised.
     errors: int
     accepted: int
+    #: By the names of their errnos, such as "EMFILE".
     accept_errors: dict[str, int]
     connected: int
     connect_errors: int
+    #: Waits that a thread or a signal has ended.
     wakeups: int
+    #: Seconds that were spent waiting.
+    seconds_idle: float
     handlers: int
     timers: int
     calls_queued: int
+    #: In the write queues of all streams.
     bytes_queued: int
-    seconds_idle: float
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -405,10 +411,9 @@ class Loop:
             self.handlers.remove(handler)
             if not handler._counts:
                 self.uncounted -= 1
-        for timer in handler._timers or ():
-            handler._timers = None
+        timers, handler._timers = handler._timers, None
+        for timer in timers or ():
             timer.cancel()
-        handler._timers = None
 
     def retire(self, handler: Handler, *, reset: bool) -> None:
         """Release *handler*, close its descriptor, and remember to tell it."""

@@ -13,7 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.kit")
 
-from tests.kit import SELECTORS, Clock, Watched  # noqa: E402  # its asserts are rewritten, too
+from tests.kit import SELECTORS, Clock, Fault, Watched  # noqa: E402  # its asserts are rewritten, too
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,6 +74,14 @@ def selector(request: pytest.FixtureRequest) -> Callable[[], selectors.BaseSelec
 def reactor(selector: Callable[[], selectors.BaseSelector]) -> Iterator[Watched]:
     """A reactor on each selector; what hooks raise and the test does not take out of `raised` fails the test."""
     with Watched(selector=selector(), debug=True) as made:
+        yield made
+    assert not made.raised, made.raised
+
+
+@pytest.fixture
+def faulty(selector: Callable[[], selectors.BaseSelector]) -> Iterator[Watched]:
+    """A reactor on each selector, whose system fails as it is told; see `tests.kit.faults`."""
+    with Watched(selector=selector(), system=Fault(), debug=True) as made:
         yield made
     assert not made.raised, made.raised
 

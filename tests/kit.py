@@ -285,3 +285,9 @@ class FaultySocket(socket.socket):
     def bind(self, address: Any) -> None:
         self.system.trip("bind")
         super().bind(address)
+
+
+def faults(reactor: Watched, **calls: list[int | BaseException]) -> None:
+    """Have the next calls of these names, on the system and its sockets, fail with these errnos."""
+    assert isinstance(reactor.system, Fault)
+    reactor.system.faults.update(calls)

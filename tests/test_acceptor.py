@@ -27,7 +27,7 @@ from reactor import (
     UsageError,
 )
 from reactor import acceptor as module
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, unix_pair
+from tests.kit import Clock, Fault, Recorder, Watched, Watcher, faults, fill, unix_pair
 
 
 @contextlib.contextmanager
@@ -48,19 +48,6 @@ class Keeping:
         handler = self.make()
         self.made.append(handler)
         return handler
-
-
-@pytest.fixture
-def faulty(selector: Callable[[], Any]) -> Iterator[Watched]:
-    """A reactor whose system fails as it is told."""
-    with Watched(selector=selector(), system=Fault(), debug=True) as made:
-        yield made
-    assert not made.raised, made.raised
-
-
-def faults(reactor: Watched, **calls: list[int | BaseException]) -> None:
-    assert isinstance(reactor.system, Fault)
-    reactor.system.faults.update(calls)
 
 
 def test_each_connection_gets_a_handler_of_its_own(reactor: Watched) -> None:

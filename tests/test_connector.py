@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import pathlib
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import attrs
 import pytest
 
 from reactor import AddressError, CloseKind, Connector, DelayError, HandlerReused, Reactor, UsageError
 from reactor import connector as module
-from tests.kit import Clock, Fault, Watched, listening
+from tests.kit import Clock, Fault, Watched, faults, listening
 
 
 @attrs.define(eq=False)
@@ -37,19 +35,6 @@ class Noting(Connector):
     def forget(self) -> None:
         if self.sock_got is not None:
             self.sock_got.close()
-
-
-@pytest.fixture
-def faulty(selector: Callable[[], Any]) -> Iterator[Watched]:
-    """A reactor whose system fails as it is told."""
-    with Watched(selector=selector(), system=Fault(), debug=True) as made:
-        yield made
-    assert not made.raised, made.raised
-
-
-def faults(reactor: Watched, **calls: list[int | BaseException]) -> None:
-    assert isinstance(reactor.system, Fault)
-    reactor.system.faults.update(calls)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])

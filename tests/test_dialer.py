@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import pathlib
 import socket
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,20 +22,7 @@ from reactor import (
     UsageError,
 )
 from reactor.dialer import addresses_of
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, listening
-
-
-@pytest.fixture
-def faulty(selector: Callable[[], Any]) -> Iterator[Watched]:
-    """A reactor whose system fails as it is told."""
-    with Watched(selector=selector(), system=Fault(), debug=True) as made:
-        yield made
-    assert not made.raised, made.raised
-
-
-def faults(reactor: Watched, **calls: list[int | BaseException]) -> None:
-    assert isinstance(reactor.system, Fault)
-    reactor.system.faults.update(calls)
+from tests.kit import Clock, Fault, Recorder, Watched, Watcher, faults, listening
 
 
 def error_of(handler: Recorder | Watcher) -> ConnectError:

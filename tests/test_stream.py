@@ -26,7 +26,7 @@ from reactor import (
     UsageError,
 )
 from reactor.stream import RECEIVE_BYTES
-from tests.kit import PAIRS, PATIENCE, Clock, Fault, Recorder, Watched, fill, read_all, reset, tcp_pair, unix_pair
+from tests.kit import PAIRS, PATIENCE, Clock, Fault, Recorder, Watched, faults, fill, read_all, reset, tcp_pair, unix_pair
 
 HOOKS = ("connect", "data", "end", "pause", "drain", "timeout", "close", "error")
 
@@ -46,14 +46,6 @@ def tcp() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield here, there
 
 
-@pytest.fixture
-def faulty(selector: Callable[[], Any]) -> Iterator[Watched]:
-    """A reactor whose system fails as it is told."""
-    with Watched(selector=selector(), system=Fault(), debug=True) as made:
-        yield made
-    assert not made.raised, made.raised
-
-
 def attach(reactor: Watched, sock: socket.socket, act: dict[str, Callable[[Recorder], object]] | None = None) -> Recorder:
     """A recorder on *sock* that has heard on_connect."""
     if isinstance(reactor.system, Fault):
@@ -71,11 +63,6 @@ def jam(stream: Recorder) -> int:
         stream.write(b"j" * 65536)
         written += 65536
     return written
-
-
-def faults(reactor: Watched, **calls: list[int | BaseException]) -> None:
-    assert isinstance(reactor.system, Fault)
-    reactor.system.faults.update(calls)
 
 
 # Receiving

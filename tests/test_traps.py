@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -38,14 +38,6 @@ from reactor import (
 )
 from reactor.errnos import ACCEPT, Accepting
 from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, listening, read_all, reset, tcp_pair, unix_pair
-
-
-@pytest.fixture
-def faulty(selector: Callable[[], Any]) -> Iterator[Watched]:
-    """A reactor whose system fails as it is told."""
-    with Watched(selector=selector(), system=Fault(), debug=True) as made:
-        yield made
-    assert not made.raised, made.raised
 
 
 def system_of(reactor: Watched) -> Fault:
