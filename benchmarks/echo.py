@@ -61,6 +61,8 @@ def serve_by_hand(listener: socket.socket) -> None:
                 data = sock.recv(RECEIVE_BYTES)
             except BlockingIOError:
                 continue
+            except ConnectionError:
+                data = b""
             if data:
                 sock.send(data)
             else:

@@ -6,6 +6,7 @@ listening sockets; an accepted one is owned by the handler that `on_accept` give
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
@@ -53,7 +54,7 @@ class Acceptor(Handler):
     _pauses: set[str] = attrs.field(init=False, repr=False, factory=set)
     _batch: int = attrs.field(init=False, repr=False, default=1)  # accepts in one pass: as many as came the last time
     _rest: float = attrs.field(init=False, repr=False, default=REST_SECONDS_MIN)
-    _rest_timer: Timer | None = attrs.field(init=False, repr=False, default=None)
+    _rest_timer: Timer = attrs.field(init=False, repr=False)
     _exhausted_at: float | None = attrs.field(init=False, repr=False, default=None)
     _reserve: socket.socket | None = attrs.field(init=False, repr=False, default=None)  # to give up, when shedding
 
@@ -78,10 +79,8 @@ class Acceptor(Handler):
 
     def on_exhausted(self, exc: OSError) -> None:
         """Descriptors or memory have run out; called once in an episode. The default logs a warning."""
-        import logging
-
         then = "closing new ones" if self._reserve is not None else "resting until descriptors are free"
-        logging.getLogger("reactor").warning(
+        self.reactor.log.warning(
             "cannot accept on %s: %s; %d handlers live; %s", self._name, exc, len(self.reactor.handlers), then
         )
 
@@ -98,6 +97,8 @@ class Acceptor(Handler):
             reactor.adopt(self, first.sock)
             for other in others:
                 door = _Door(self)
+                if not self._counts:
+                    door.unref()
                 self._doors.append(door)
                 reactor.adopt(door, other.sock)
         except BaseException:
@@ -141,6 +142,12 @@ class Acceptor(Handler):
         for door in self._doors:
             door.refresh()
 
+    def unref(self) -> None:
+        """Let `Reactor.run` return although this acceptor still listens."""
+        super().unref()
+        for door in self._doors:
+            door.unref()
+
     # What the loop calls
 
     @property
@@ -159,9 +166,11 @@ class Acceptor(Handler):
         if not self._listening:
             self._listening = [Listening(sock, from_kernel(sock.family, sock.getsockname()))]
         if self.options.on_exhaustion == "shed":
-            self._reserve = reactor.system.socket(sock.family)
+            with contextlib.suppress(OSError):  # used up already: rest, until there is one
+                self._reserve = reactor.system.socket(sock.family)
 
     def _closing(self) -> None:
+        self.reactor.awaiting_descriptor.pop(self._rested, None)
         for each in self._listening:
             each.remove_file(self.reactor.system)
         for door in self._doors:
@@ -231,7 +240,10 @@ class Acceptor(Handler):
         before, self._exhausted_at = self._exhausted_at, self.reactor.time()
         if before is None or self._exhausted_at - before > EPISODE_GAP_SECONDS:
             if expected:
-                self.reactor.guard(self, "on_exhausted", self.on_exhausted, error)
+                try:
+                    self.on_exhausted(error)
+                except Exception as exc:
+                    self.reactor.report("on_exhausted", exc, self)
             else:
                 self.reactor.report("accept", error, self)
         if not self.is_open:
@@ -241,14 +253,13 @@ class Acceptor(Handler):
             return
         self._rest_timer = self.call_later(self._rest, self._rested)
         self._rest = min(2 * self._rest, REST_SECONDS_MAX)
-        self.reactor.awaiting_descriptor.append(self._rested)
+        self.reactor.awaiting_descriptor[self._rested] = None
         self.pause("exhaustion")
 
     def _rested(self) -> None:
         """The rest is over, or a descriptor has become free."""
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-            self._rest_timer = None
+        self.reactor.awaiting_descriptor.pop(self._rested, None)
+        self._rest_timer.cancel()
         self.resume("exhaustion")
 
     def _shed(self, listener: socket.socket) -> None:

@@ -101,7 +101,7 @@ def parse_text(text: str) -> Address:
             raise AddressError(f"{text!r}: what stands in brackets is an IPv6 address, and {host!r} is none")
     elif ":" in host:
         raise AddressError(f"{text!r} is ambiguous; put an IPv6 address in brackets: '[::1]:80'")
-    if not (port.isascii() and port.isdigit()):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5):
         raise AddressError(f"{text!r}: a port is a number from 0 to 65535, not {port!r}")
     return inet(host, int(port))
 
@@ -114,6 +114,9 @@ def inet(host: object, port: object, flow: int = 0, scope: int = 0) -> Inet:
         raise AddressError(f"a host is a name or a numeric address, not {host!r}")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise AddressError(f"a port is a number from 0 to 65535, not {port!r}")
+    for name, value, most in (("flow label", flow, 0xFFFFF), ("scope", scope, 0xFFFFFFFF)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise AddressError(f"a {name} is a number from 0 to {most}, not {value!r}")
     return Inet(host, port, flow, scope)
 
 

@@ -17,7 +17,7 @@ import attrs
 from reactor import errnos
 from reactor.addresses import Address, Inet, parse
 from reactor.errnos import Answer
-from reactor.errors import LOCAL_ABORT, AddressError, CloseKind, CloseReason, UsageError
+from reactor.errors import LOCAL_ABORT, AddressError, CloseKind, CloseReason, as_os_error
 from reactor.handler import Handler
 from reactor.poller import WRITE
 from reactor.states import CONNECTING, Connecting, ConnectingEvent, move
@@ -34,7 +34,7 @@ RETRY_SECONDS_MAX = 0.05
 SELF_CONNECTS_MAX = 2
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Connector(Handler):
     """One attempt. Subclass it, override the two hooks, call `start`; exactly one of them is called, from the loop.
 
@@ -87,10 +87,10 @@ class Connector(Handler):
             self._fail(error)
             return self
         try:
-            reactor.adopt(self, sock)
-        except UsageError as error:
+            reactor.adopt(self, sock, promised=True)
+        except Exception as error:  # the selector refuses it, for reasons of its own
             close(sock)
-            self._fail(OSError(errno.EMFILE, str(error)))
+            self._fail(as_os_error(error))
             return self
         self._connect()
         return self
@@ -141,15 +141,18 @@ class Connector(Handler):
         """Call connect(2), once, or once more if it has started nothing."""
         try:
             number = self.sock.connect_ex(self.reactor.system.sockaddr(self.address))
-        except OSError as error:  # a path that is too long
-            self._fail(error)
+        except (OSError, ValueError, OverflowError) as error:  # a path that is too long
+            self._fail(as_os_error(error))
             return
         answer = errnos.connect_answer(self.address.family, number)
         if answer is Answer.CONNECTED:
             self.call_soon(self._connected)  # at once, but not from here: start() is still on the stack
         elif answer is Answer.PENDING:
             self._state = move(CONNECTING, self._state, ConnectingEvent.PEND)
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception as error:
+                self._fail(as_os_error(error))
         elif answer is Answer.RETRY:
             self._state = move(CONNECTING, self._state, ConnectingEvent.RETRY)
             self.call_later(self._retry, self._connect)

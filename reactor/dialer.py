@@ -15,10 +15,20 @@ import attrs
 
 from reactor.addresses import Address, AddressLike, Inet, parse
 from reactor.connector import Connector
-from reactor.errors import AddressError, Attempt, CloseKind, CloseReason, ConnectError, ConnectTimeout, UsageError
+from reactor.errors import (
+    AddressError,
+    Attempt,
+    CloseKind,
+    CloseReason,
+    ConnectError,
+    ConnectTimeout,
+    UsageError,
+    as_os_error,
+)
 from reactor.handler import Handler
 from reactor.poller import READ
 from reactor.states import LIFE, Life, LifeEvent, move
+from reactor.system import close
 from reactor.timers import Timer
 
 if TYPE_CHECKING:
@@ -125,10 +135,11 @@ class Dial:
         self._try = None
         self._deadline.cancel()
         try:
-            reactor.adopt(handler, sock, peer=attempt.address)
-        except UsageError as error:
-            self.attempts.append(Attempt(attempt.address, OSError(errno.EMFILE, str(error)), 0.0))
+            reactor.adopt(handler, sock, peer=attempt.address, promised=True)
+        except Exception as error:  # the selector refuses it, or a user's `interest` raised
+            self.attempts.append(Attempt(attempt.address, as_os_error(error), reactor.time() - attempt.started))
             self._give_up(ConnectError)
+            close(sock)
             return
         reactor.counts["connected"] += 1
         reactor.guard(handler, "on_connect", handler._opened)

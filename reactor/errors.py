@@ -92,6 +92,11 @@ class AddressInUse(ListenError):
     """Another socket is alive behind the address that was asked for."""
 
 
+def as_os_error(error: Exception) -> OSError:
+    """Return *error*, or an `OSError` that says the same."""
+    return error if isinstance(error, OSError) and error.strerror else OSError(None, str(error))
+
+
 @attrs.frozen
 class Attempt:
     """One address that was tried: what it answered, and after how many seconds."""

@@ -170,8 +170,6 @@ class Handler:
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
         """Take possession of *sock*; what is known of its addresses need not be asked for again."""
-        if self._life is not Life.CLAIMED:
-            self._check_unused()
         self._life = move(LIFE, self._life, LifeEvent.BIND)
         self.reactor, self.sock, self._fd, self._attempt = reactor, sock, sock.fileno(), None
 
@@ -201,8 +199,14 @@ class Handler:
         """The end has begun: a subclass brings its own states to theirs. No user code is called from here."""
 
     def _check_unused(self) -> None:
-        if self._life is not Life.NEW:
-            name = type(self).__name__
+        name, life = type(self).__name__, getattr(self, "_life", None)
+        if type(self).__hash__ is None:
+            raise UsageError(f"a handler is told from others by identity: decorate {name} with @attrs.define(eq=False)")
+        if life is None:
+            raise UsageError(f"{name} has an __init__ of its own, which must call super().__init__()")
+        if life is Life.CLAIMED:
+            raise HandlerReused(f"this {name} is connecting; make a new {name} for each connection")
+        if life is not Life.NEW:
             raise HandlerReused(f"this {name} has had its connection; make a new {name} for each one")
 
     def _owner_of_calls(self) -> Reactor:

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from reactor.addresses import Address, AddressLike, Inet, Unix, from_kernel, parse, to_kernel
-from reactor.errors import AddressInUse, ListenError, Unsupported, UsageError
+from reactor.errors import AddressError, AddressInUse, ListenError, Unsupported, UsageError
 from reactor.options import ListenOptions
 from reactor.system import System
 
@@ -28,15 +28,15 @@ class Listening:
 
     sock: socket.socket
     address: Address
+    #: Of a Unix socket's file: its absolute path, and what identifies it.
+    _path: str = ""
     _file: tuple[int, int] | None = None
 
     def remove_file(self, system: System) -> None:
         """Remove a Unix socket's file, unless it is somebody else's by now."""
-        if self._file is not None and isinstance(self.address, Unix):
-            is_ours = system.socket_file(self.address.path) == self._file
+        if self._file is not None and system.socket_file(self._path) == self._file:
             with contextlib.suppress(OSError):
-                if is_ours:
-                    system.unlink(self.address.path)
+                system.unlink(self._path)
 
 
 def listen_on(system: System, address: AddressLike | socket.socket, options: ListenOptions) -> list[Listening]:
@@ -57,6 +57,10 @@ def listen_on(system: System, address: AddressLike | socket.socket, options: Lis
         return _listen_inet(system, target, options)
     except ListenError:
         raise
+    except UnicodeError as error:
+        raise AddressError(f"'{target}' has no valid host name: {error}") from error
+    except LookupError as error:
+        raise UsageError(f"ListenOptions.owner or group: {error}") from error
     except OSError as error:
         kind = AddressInUse if error.errno == errno.EADDRINUSE else ListenError
         raise kind(error.errno, f"cannot listen on {target}: {error.strerror or error}") from error
@@ -65,12 +69,18 @@ def listen_on(system: System, address: AddressLike | socket.socket, options: Lis
 def _inherited(sock: socket.socket) -> Listening:
     """Take a socket that is bound already; it is made to listen if it does not yet."""
     accepts = getattr(socket, "SO_ACCEPTCONN", None)
-    if sock.type != socket.SOCK_STREAM:
+    if sock.fileno() < 0 or sock.type != socket.SOCK_STREAM:
         raise UsageError(f"a listening socket is a bound stream socket, not {sock!r}")
-    if accepts is None or not sock.getsockopt(socket.SOL_SOCKET, accepts):
-        sock.listen()
+    try:
+        address = from_kernel(sock.family, sock.getsockname())
+        if address in (Unix(""), Inet("0.0.0.0", 0), Inet("::", 0)):
+            raise UsageError(f"bind {sock!r} before it is to listen")
+        if accepts is None or not sock.getsockopt(socket.SOL_SOCKET, accepts):
+            sock.listen()
+    except OSError as error:
+        raise ListenError(error.errno, f"cannot listen on {sock!r}: {error.strerror}") from error
     sock.setblocking(False)
-    return Listening(sock, from_kernel(sock.family, sock.getsockname()))
+    return Listening(sock, address)
 
 
 def _listen_inet(system: System, target: Inet, options: ListenOptions) -> list[Listening]:
@@ -144,20 +154,19 @@ def _listen_unix(system: System, target: Unix, options: ListenOptions) -> Listen
     """Bind, set permissions, listen: in this order, since nobody can connect before `listen`."""
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(system.socket(target.family))
-        file = None
+        listening = Listening(sock, target)
         if target.abstract:
             sock.bind(to_kernel(target))
             sock.listen(min(options.backlog_connections, 0xFFFF))
         else:
             with system.directory_lock(target.path) as locked:
                 _bind_path(system, sock, target, locked)
-                file = system.socket_file(target.path)
-                listening = Listening(sock, target, file)
+                listening = Listening(sock, target, system.absolute(target.path), system.socket_file(target.path))
                 undo.callback(listening.remove_file, system)
                 system.set_permissions(target.path, options.mode, options.owner, options.group)
                 sock.listen(min(options.backlog_connections, 0xFFFF))
         undo.pop_all()
-        return Listening(sock, target, file)
+        return listening
 
 
 def _bind_path(system: System, sock: socket.socket, target: Unix, locked: bool) -> None:

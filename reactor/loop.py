@@ -36,6 +36,7 @@ from reactor.timers import Timer, TimerQueue, seconds
 from reactor.waker import Waker
 
 if TYPE_CHECKING:
+    from logging import Logger
     from socket import socket
 
     from reactor.addresses import Address
@@ -93,7 +94,8 @@ class Stats:
     bytes_queued: int
 
 
-@attrs.define(eq=False, kw_only=True)
+# on_setattr: else one field with a converter would put a Python function before every assignment to any field.
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class Loop:
     """The loop by itself. Programs use `Reactor`.
 
@@ -115,30 +117,40 @@ class Loop:
     uncounted: int = attrs.field(init=False, repr=False, default=0)
     poller: Poller = attrs.field(init=False, repr=False)
     timers: TimerQueue = attrs.field(init=False, repr=False)
-    #: Called once each when a descriptor has been closed.
-    awaiting_descriptor: list[Callable[[], object]] = attrs.field(init=False, repr=False, factory=list)
+    #: Called once each, in order, when a descriptor has been closed.
+    awaiting_descriptor: dict[Callable[[], object], None] = attrs.field(init=False, repr=False, factory=dict)
+    log: Logger = attrs.field(init=False, repr=False)
     counts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
     passes: int = attrs.field(init=False, repr=False, default=0)
     events: int = attrs.field(init=False, repr=False, default=0)
 
+    _clock: Callable[[], float] = attrs.field(init=False, repr=False)
     _waker: Waker = attrs.field(init=False, repr=False)
     _soon: deque[tuple[Callable[..., object], tuple[Any, ...], Handler | None]] = attrs.field(
         init=False, repr=False, factory=deque
     )
     _queued_once: dict[tuple[Any, ...], object] = attrs.field(init=False, repr=False, factory=dict)
+    _opening: deque[Handler] = attrs.field(init=False, repr=False, factory=deque)  # attached, and not told yet
     _closed: deque[Handler] = attrs.field(init=False, repr=False, factory=deque)
     _thread: int | None = attrs.field(init=False, repr=False, default=None)
     _draining: bool = attrs.field(init=False, repr=False, default=False)  # shutting down: only handlers count
+    _leaving: BaseException | None = attrs.field(init=False, repr=False, default=None)  # on its way out of `run`
     _stopping: bool = attrs.field(init=False, repr=False, default=False)
     _open: bool = attrs.field(init=False, repr=False, default=False)
     _idle: float = attrs.field(init=False, repr=False, default=0.0)
     _made_at: str = attrs.field(init=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
-        self.timers = TimerQueue(self.system.monotonic)
-        self.poller = Poller(self._selector or self.system.selector(), self.system, self._lost)
+        # Now, while there are descriptors: an import in the middle of a report that they are used up would fail.
+        import logging
+
+        self.log = logging.getLogger("reactor")
+        self._clock = self.system.monotonic
+        self.timers = TimerQueue(self._clock)
+        selector = self.system.selector() if self._selector is None else self._selector
+        self.poller = Poller(selector, self.system, self._lost, self.log)
         self._selector = None  # the poller's now
-        self.now = self.system.monotonic()
+        self.now = self._clock()
         self._waker = Waker(self.system)
         try:
             self._waker._bind(cast("Reactor", self), self._waker.open())
@@ -166,7 +178,7 @@ class Loop:
             KeyboardInterrupt: Ctrl-C, once the pass, or the shutdown that it began, was finished.
         """
         with self._running():
-            self._serve(lambda: (forever and not self._draining) or self.is_alive, None)
+            self._serve((lambda: not self._draining or self._has_work()) if forever else self._has_work, None)
 
     def run_until(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
         """Serve until *predicate* holds, *timeout* seconds have passed, nothing is alive or `stop`; tell whether it holds.
@@ -175,7 +187,7 @@ class Loop:
         """
         deadline = None if timeout is None else self.time() + seconds(timeout, "a timeout")
         with self._running():
-            self._serve(lambda: not predicate() and self.is_alive, deadline)
+            self._serve(lambda: not predicate() and self._has_work(), deadline)
         return bool(predicate())
 
     def run_once(self, timeout: float | None = None) -> int:
@@ -205,16 +217,13 @@ class Loop:
         if self._thread is not None:
             raise AlreadyRunning("close() was called while the reactor runs; call stop(), and close() after run()")
         self._open = False
-        for handler in list(self.handlers):
-            handler._close(SHUTDOWN)
-        while self._closed:
-            self._tell_closed()
-        for timer in list(self.timers):
-            timer.cancel()
-        self._soon.clear()
-        self.poller.forget(self._waker)
-        self._waker.shut()
-        self.poller.close()
+        with contextlib.ExitStack() as then:  # done in any case, from the last to the first, if a hook leaves by an exit
+            then.callback(self.poller.close)
+            then.callback(self._waker.shut)
+            then.callback(self._forget_all)
+            for handler in list(self.handlers):
+                handler._close(SHUTDOWN)
+            self._tell_all_closed()
 
     def __enter__(self) -> Self:
         return self
@@ -231,9 +240,7 @@ class Loop:
     @property
     def is_alive(self) -> bool:
         """Whether `run` has anything to go on for."""
-        if self._draining:
-            return bool(self._closed or self.handlers)
-        return bool(self._soon or self._closed or self.timers.waiting or len(self.handlers) > self.uncounted)
+        return self._has_work()
 
     @property
     def is_running(self) -> bool:
@@ -262,13 +269,16 @@ class Loop:
 
     def next_timeout(self) -> float | None:
         """Return in how many seconds `run_once` has something to do even if no descriptor is ready; None: never."""
-        return self._wait_seconds(None, self.time())
+        if self._soon or self._opening or self._closed or self._stopping:
+            return 0.0
+        due = self.timers.next_due()
+        return None if due is None else self._shorter(None, due, self.time())
 
     # Calls and timers
 
     def time(self) -> float:
         """Return the monotonic clock's time, in seconds."""
-        return self.system.monotonic()
+        return self._clock()
 
     def call_soon(self, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> None:
         """Call *callback* in the next pass, in the order of queueing; not if *owner* is closed by then."""
@@ -302,7 +312,7 @@ class Loop:
         Raises:
             DelayError: *delay* is not a finite number.
         """
-        return self.call_at(self.system.monotonic() + seconds(delay), callback, *args, owner=owner)
+        return self.call_at(self._clock() + seconds(delay), callback, *args, owner=owner)
 
     def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
         """Call *callback* once, when `time()` has reached *due*.
@@ -335,14 +345,14 @@ class Loop:
         Raises:
             DelayError: *period* is not a finite number above 0.
         """
-        every = Every(seconds(period, "a period"), self.system.monotonic, callback, on_late, keep_going)
+        every = Every(seconds(period, "a period"), self._clock, callback, on_late, keep_going)
         every.timer = self.call_at(every.due, every.fire, *args, owner=owner)
         return every.timer
 
     # Handlers
 
     def attach(self, handler: H, sock: socket) -> H:
-        """Give *handler* a socket that is already there; a stream hears `on_connect` in the next pass. Returns the handler.
+        """Give *handler* a socket that is already there, and return the handler. A stream hears `on_connect` first of all.
 
         The socket is made non-blocking and belongs to the handler from now on; if this raises, it still is the caller's.
 
@@ -352,13 +362,8 @@ class Loop:
             UsageError: *handler* is no handler, or the descriptor is watched already, or closed.
         """
         self.check_welcome()
-        try:
-            self.adopt(handler, sock)
-        except BaseException:
-            if getattr(handler, "_life", None) is Life.CLAIMED:
-                handler._life = move(LIFE, handler._life, LifeEvent.FORGET)
-            raise
-        self.call_soon(self.guard, handler, "on_connect", handler._opened, owner=handler)
+        self.adopt(handler, sock)
+        self._opening.append(handler)
         return handler
 
     # What handlers and the modules above call
@@ -387,30 +392,43 @@ class Loop:
             if not handler._counts:
                 self.uncounted += 1
 
-    def adopt(self, handler: Handler, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
-        """Bind *sock* to *handler* and register it. On an exception the socket is left alone; a handler that could not
-        be registered is back in the state CLAIMED.
+    def adopt(
+        self,
+        handler: Handler,
+        sock: socket,
+        local: Address | None = None,
+        peer: Address | None = None,
+        *,
+        promised: bool = False,
+    ) -> None:
+        """Bind *sock* to *handler* and register it; *promised*, if it was claimed for that.
+
+        On an exception the socket is left alone. A promised handler is to be closed then; another one is spent.
         """
         if not isinstance(cast("object", handler), Handler):
             raise UsageError(f"a handler is an instance of a Handler subclass, not {handler!r}")
         if sock.fileno() < 0:
             raise UsageError(f"{type(handler).__name__} was given a socket that is closed")
+        if not promised:
+            handler._check_unused()
         sock.setblocking(False)
         handler._bind(cast("Reactor", self), sock, local, peer)
+        self.enrol(handler)
         try:
             self.poller.refresh(handler)
         except BaseException:
             handler._life = move(LIFE, handler._life, LifeEvent.REFUSE)
+            if not promised:
+                handler._life = move(LIFE, handler._life, LifeEvent.FORGET)
+                self.release(handler)
             raise
-        self.enrol(handler)
 
     def release(self, handler: Handler) -> None:
         """Take a handler that has just stopped being live out of everything; its descriptor stays open."""
         self.poller.forget(handler)
-        if handler in self.handlers:
-            self.handlers.remove(handler)
-            if not handler._counts:
-                self.uncounted -= 1
+        self.handlers.remove(handler)
+        if not handler._counts:
+            self.uncounted -= 1
         timers, handler._timers = handler._timers, None
         for timer in timers or ():
             timer.cancel()
@@ -422,7 +440,7 @@ class Loop:
             close(handler.sock, reset=reset)
         self._closed.append(handler)
         if self.awaiting_descriptor:
-            waiting, self.awaiting_descriptor = self.awaiting_descriptor, []
+            waiting, self.awaiting_descriptor = self.awaiting_descriptor, {}
             for resume in waiting:
                 self._soon.append((resume, (), None))
 
@@ -444,18 +462,19 @@ class Loop:
         try:
             self.on_error(ErrorContext(where, exc, handler, self.now))
         except Exception:
-            import logging
-
-            logging.getLogger("reactor").exception("on_error raised; what it was told of: %s: %r", where, exc)
+            self.log.exception("on_error raised; what it was told of: %s: %r", where, exc)
 
     def on_error(self, context: ErrorContext) -> None:
         """User code raised. The default logs it with its traceback at level ERROR, logger "reactor"."""
-        import logging
-
         whose = "" if context.handler is None else f" of {describe(context.handler)}"
-        logging.getLogger("reactor").error("error in %s%s", context.where, whose, exc_info=context.exc)
+        self.log.error("error in %s%s", context.where, whose, exc_info=context.exc)
 
     # The pass
+
+    def _has_work(self) -> bool:
+        if self._draining:
+            return bool(self._closed or self.handlers)
+        return len(self.handlers) > self.uncounted or bool(self._soon or self._closed or self.timers.waiting)
 
     def _serve(self, goes_on: Callable[[], object], deadline: float | None) -> None:
         """Make passes while *goes_on*, until `stop` or the *deadline*."""
@@ -466,36 +485,40 @@ class Loop:
             self._pass(left, goes_on)
 
     def _pass(self, timeout: float | None, goes_on: Callable[[], object]) -> int:
+        """Make one pass. In the steady state, events and nothing else, it costs little beside the poll: keep it so."""
         self.passes += 1
-        self.now = self.system.monotonic()
-        made = self._fire_timers() + self._make_calls()
-        if made and not goes_on():
-            timeout = 0.0  # what was called has made waiting pointless
-        before = self.system.monotonic() if made else self.now
-        wait = self._wait_seconds(timeout, before)
+        before = self.now = self._clock()
+        due = self.timers.next_due()
+        made = 0
+        if self._soon or self._opening or (due is not None and due <= before):
+            made = self._fire_timers() + self._make_calls() + self._tell_opened()
+            before = self._clock()
+            due = self.timers.next_due()
+            if not goes_on():
+                timeout = 0.0  # what was called has made waiting pointless
+        if self._soon or self._closed or self._stopping:
+            wait: float | None = 0.0
+        elif due is None and timeout is None:
+            wait = None
+        else:
+            wait = self._shorter(timeout, due, before)
         ready = self.poller.wait(wait)
-        self.now = self.system.monotonic()
-        self._idle += self.now - before
+        now = self.now = self._clock()
+        self._idle += now - before
         if ready:
-            self.poller.waited_well()
+            self.poller.empty_waits = 0
             self.events += len(ready)
             self._dispatch(ready)
-        elif wait is None or self.now - before < wait:
+        elif wait is None or now - before < wait:
             self.poller.waited_in_vain()
-        return made + len(ready) + self._tell_closed()
+        return made + len(ready) + (self._tell_closed() if self._closed else 0)
 
-    def _wait_seconds(self, timeout: float | None, now: float) -> float | None:
-        """Return how long the poll may take: not at all if anything is to be done, else until the next timer."""
-        if self._soon or self._closed or self._stopping:
-            return 0.0
-        due = self.timers.next_due()
-        waits = [wait for wait in (timeout, None if due is None else due - now) if wait is not None]
-        return max(0.0, min(*waits, WAIT_SECONDS_MAX)) if waits else None
+    def _shorter(self, timeout: float | None, due: float | None, now: float) -> float:
+        """Return how long to wait when there is a *timeout*, a timer that is *due*, or both."""
+        wait = WAIT_SECONDS_MAX if due is None else min(due - now, WAIT_SECONDS_MAX)
+        return max(0.0, wait if timeout is None else min(wait, timeout))
 
     def _fire_timers(self) -> int:
-        due = self.timers.next_due()
-        if due is None or due > self.now:
-            return 0
         self.timers.begin(self.now)
         made = 0
         while (timer := self.timers.pop()) is not None:
@@ -520,14 +543,25 @@ class Loop:
                     self._raised(exc, "call", owner)
         return made
 
+    def _tell_opened(self) -> int:
+        """Tell those that were attached, all of them: no event may come before `on_connect`."""
+        opening = self._opening
+        made = 0
+        while opening:
+            made += 1
+            handler = opening.popleft()
+            if handler._life is Life.LIVE:
+                self.guard(handler, "on_connect", handler._opened)
+        return made
+
     def _dispatch(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         for key, events in ready:
             handler = key.data
             # Asked anew before each call: what was called before may have closed it, or changed what it wants.
             try:
-                if events & READ & handler._told:
+                if events & handler._told & READ:
                     handler.on_readable()
-                if events & WRITE & handler._told:
+                if events > READ and events & handler._told & WRITE:
                     handler.on_writable()
             except BaseException as exc:
                 self._raised(exc, "event", handler)
@@ -547,6 +581,10 @@ class Loop:
 
     def _raised(self, exc: BaseException, where: str, handler: Handler | None) -> None:
         """User code raised: close its handler, tell both hooks, and go on, or leave if that is what it asked for."""
+        if exc is self._leaving or handler is self._waker:
+            raise exc  # charged to its handler already; or a signal handler's, which struck in our own code
+        if not isinstance(exc, Exception):
+            self._leaving = exc
         if handler is not None and handler._life is not Life.OVER:
             handler._close(CloseReason(CloseKind.HANDLER_ERROR, exc), reset=True)
             if isinstance(exc, Exception):
@@ -580,8 +618,28 @@ class Loop:
             try:
                 self._tell_closed()
             finally:
-                self._thread, self._stopping = None, False
+                self._thread, self._stopping, self._leaving = None, False, None
                 self._draining = self._draining and bool(self.handlers)
+
+    def _tell_all_closed(self) -> None:
+        """Tell those that are closed, also if one of them leaves by an exit, which is raised when all are told."""
+        leaving = None
+        while self._closed:
+            try:
+                self._tell_closed()
+            except BaseException as exc:
+                leaving = leaving or exc
+        self._leaving = None
+        if leaving is not None:
+            raise leaving
+
+    def _forget_all(self) -> None:
+        """Drop what would never run."""
+        for timer in list(self.timers):
+            timer.cancel()
+        self._soon.clear()
+        self._opening.clear()
+        self.poller.forget(self._waker)
 
     # Looking in
 

@@ -17,6 +17,8 @@ import attrs
 from reactor.errors import Unsupported, UsageError
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from reactor.handler import Handler
     from reactor.system import System
 
@@ -46,7 +48,9 @@ class Poller:
     _system: System
     #: Called with a handler whose descriptor turned out to be closed behind its back.
     _lost: Callable[[Handler, OSError], None]
-    _empty_waits: int = attrs.field(default=0, init=False)
+    _log: Logger
+    #: Waits in a row that ended early with nothing to show.
+    empty_waits: int = attrs.field(default=0, init=False)
 
     def refresh(self, handler: Handler) -> None:
         """Make the kernel's interest in *handler* equal to `handler.interest`.
@@ -93,20 +97,15 @@ class Poller:
         """Note a wait that ended early and empty. Many in a row are the mark of a ghost: a closed descriptor of which
         a duplicate lives on. epoll(7), question 6: it goes on reporting and cannot be removed. A new selector is free of it.
         """
-        self._empty_waits += 1
-        if self._empty_waits > EMPTY_WAITS_MAX and type(self.selector) in _REBUILT:
-            self._empty_waits = 0
-            import logging
-
-            logging.getLogger("reactor").warning("%s reports a descriptor that is gone; building it anew", self.name)
+        self.empty_waits += 1
+        if self.empty_waits > EMPTY_WAITS_MAX and type(self.selector) in _REBUILT:
+            self.empty_waits = 0
+            self._log.warning("%s reports a descriptor that is gone; building it anew", self.name)
+            self._sweep(OSError(errno.EBADF, "closed"))
             old, self.selector = self.selector, type(self.selector)()
             for key in old.get_map().values():
                 self.selector.register(key.fd, key.events, key.data)
             old.close()
-
-    def waited_well(self) -> None:
-        """Note a wait that ended as it should."""
-        self._empty_waits = 0
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from reactor.signals import SignalHandle, Signals, interruptible
 from reactor.timers import Timer, seconds
 
 
-@attrs.define(eq=False, kw_only=True, repr=False)
+@attrs.define(eq=False, kw_only=True, repr=False, on_setattr=attrs.setters.NO_OP)
 class Reactor(Loop):
     """An event loop on one selector, in one thread, for handlers.
 
@@ -134,8 +134,11 @@ class Reactor(Loop):
         Raises:
             AlreadyRunning: called while it runs; `stop()` it first.
         """
-        super().close()
-        self._signals.close()
+        try:
+            super().close()
+        finally:
+            if self.is_closed:
+                self._signals.close()
 
     def _cut(self) -> None:
         for handler in list(self.handlers):

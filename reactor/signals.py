@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from reactor.errors import UsageError, WrongThread
+from reactor.errors import ReactorClosed, UsageError, WrongThread
 from reactor.system import SignalAction
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class Signals:
             try:
                 current = getattr(system.get_signal(number), "__self__", None)
                 if not (isinstance(current, Signals) and self in current._chain(number)):
-                    self._previous[number] = system.set_signal(number, self._note)
+                    previous = system.set_signal(number, self._note)
+                    # Called inside `run`: what run put there for the time being is not what was there before.
+                    self._previous[number] = signal.default_int_handler if isinstance(previous, Interruption) else previous
             except (OSError, ValueError, TypeError) as error:
                 raise UsageError(f"{number!r} is no signal that can be handled: {error}") from error
             self._handles[number] = []
@@ -85,8 +87,12 @@ class Signals:
     def _restore(self, number: int) -> None:
         """Put back what happened on *number* before, unless somebody else has replaced our action by now."""
         del self._handles[number]
+        self._put_back(number)
+
+    def _put_back(self, number: int) -> None:
         system, previous = self._reactor.system, self._previous[number]
-        if system.get_signal(number) == self._note:
+        # From another thread nothing can be put back: `_note` does it when the next signal comes.
+        if system.is_main_thread() and system.get_signal(number) == self._note:
             for signals in self._chain(number):
                 if number in signals._handles:
                     previous = signals._note
@@ -97,10 +103,16 @@ class Signals:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         """Run by Python, anywhere in the main thread's code: queue, wake up, and no more."""
+        heard = False
         for signals in self._chain(number):
             if number in signals._handles:
+                heard = True
                 signals._pending.append(number)
-                signals._reactor.call_threadsafe(signals._deliver, idempotent=True)
+                with contextlib.suppress(ReactorClosed):  # closing: it will hand on what is pending
+                    signals._reactor.call_threadsafe(signals._deliver, idempotent=True)
+        if not heard:
+            self._put_back(number)
+            self._reactor.system.raise_signal(number)
 
     def _chain(self, number: int) -> list[Signals]:
         """Return this and the other reactors that set an action for *number* before; each wants to know."""
@@ -121,6 +133,23 @@ class Signals:
                     self._reactor.report("signal", exc)
 
 
+@attrs.define(eq=False)
+class Interruption:
+    """What SIGINT does while a reactor runs."""
+
+    _reactor: Reactor
+    count: int = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._reactor.call_threadsafe(self._reactor.shutdown, INTERRUPT_GRACE_SECONDS)
+        elif self.count == 2:
+            self._reactor.stop()
+        else:
+            signal.default_int_handler(number, frame)
+
+
 @contextlib.contextmanager
 def interruptible(reactor: Reactor) -> Iterator[None]:
     """While this lasts, Ctrl-C never strikes in the middle of a pass. The first one begins a shutdown, the second stops the
@@ -132,23 +161,12 @@ def interruptible(reactor: Reactor) -> Iterator[None]:
     if not system.is_main_thread() or system.get_signal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    count = 0
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count == 1:
-            reactor.call_threadsafe(reactor.shutdown, INTERRUPT_GRACE_SECONDS)
-        elif count == 2:
-            reactor.stop()
-        else:
-            signal.default_int_handler(number, frame)
-
-    system.set_signal(signal.SIGINT, interrupted)
+    interruption = Interruption(reactor)
+    system.set_signal(signal.SIGINT, interruption)
     try:
         yield
     finally:
-        if system.get_signal(signal.SIGINT) is interrupted:
+        if system.get_signal(signal.SIGINT) is interruption:
             system.set_signal(signal.SIGINT, signal.default_int_handler)
-    if count:
+    if interruption.count:
         raise KeyboardInterrupt

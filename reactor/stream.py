@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterable
 from contextlib import suppress
 from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -54,13 +54,21 @@ if TYPE_CHECKING:
 #: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
 
+# For each event; to look them up in their classes costs as much as a call.
+_FLOWING = Reading.FLOWING
+_OPEN = Writing.OPEN
+
 
 @attrs.define(eq=False)
 class Stream(Handler):
     """A connected stream socket, TCP or Unix. Subclass it, decorate with `@attrs.define(eq=False)`, override hooks."""
 
-    #: Replace it on the class, in `__attrs_post_init__` or in `on_connect`.
-    limits: Limits = attrs.field(init=False, repr=False, default=LIMITS)
+    #: What `limits` begins as, for all instances of a class.
+    default_limits: ClassVar[Limits] = LIMITS
+    #: May be set on one instance, in `__attrs_post_init__` or in a hook.
+    limits: Limits = attrs.field(
+        init=False, repr=False, default=attrs.Factory(lambda self: self.default_limits, takes_self=True)
+    )
 
     _reading: Reading = attrs.field(init=False, repr=False, default=Reading.IDLE)
     _writing: Writing = attrs.field(init=False, repr=False, default=Writing.IDLE)
@@ -102,7 +110,7 @@ class Stream(Handler):
 
     @property
     def interest(self) -> int:
-        """READ while bytes are wanted, WRITE while any are queued."""
+        """READ while bytes are wanted, WRITE while any are queued. A stream's own affair: not to be overridden."""
         reading = self._reading
         wanted = READ if reading is Reading.FLOWING or reading is Reading.DISCARDING else 0
         return wanted if self._outgoing is None else wanted | WRITE
@@ -150,7 +158,7 @@ class Stream(Handler):
             NotConnected: before `on_connect`.
             UsageError: *data* is not bytes, a bytearray or a contiguous memoryview.
         """
-        if self._writing is not Writing.OPEN:
+        if self._writing is not _OPEN:
             return self._refuse_write()
         if self.reactor.debug:
             self.reactor.check()
@@ -240,7 +248,7 @@ class Stream(Handler):
             if error.errno not in errnos.TRY_AGAIN:
                 self._close(self._broken_by(error))
             return
-        if self._reading is Reading.FLOWING:
+        if self._reading is _FLOWING:
             if data:
                 self.on_data(data)
             else:
@@ -326,6 +334,7 @@ class Stream(Handler):
         if self._outgoing is None:
             self._finish_if_flushed()
             self._close_if_over()
+            self._linger()
         elif self._deadline is None:
             self._deadline = self.call_later(delay, self.on_timeout, "close")
         else:
@@ -338,15 +347,20 @@ class Stream(Handler):
             self._writing = move(WRITING, self._writing, WritingEvent.FLUSHED)
             with suppress(OSError):  # ENOTCONN: the peer was faster (macOS)
                 self.sock.shutdown(SHUT_WR)
-            if self._reading is Reading.DISCARDING:
-                if self._deadline is not None:
-                    self._deadline.cancel()
-                self._deadline = self.call_later(self.limits.linger, self._lingered)
+            if self._deadline is not None:  # of the flush
+                self._deadline.cancel()
+                self._deadline = None
+            self._linger()
 
     def _close_if_over(self) -> None:
         """Close when both halves have come to their end."""
         if self._life is Life.LIVE and self._reading is Reading.ENDED and self._writing is Writing.FINISHED:
             self._close(self._ending or PEER_END)
+
+    def _linger(self) -> None:
+        """Bound the time that is spent on reading and dropping, once everything is sent."""
+        if self._writing is Writing.FINISHED and self._reading is Reading.DISCARDING and self._deadline is None:
+            self._deadline = self.call_later(self.limits.linger, self._lingered)
 
     def _lingered(self) -> None:
         self._close(self._ending or LOCAL_CLOSE)

@@ -78,7 +78,7 @@ class System:
         """
         if isinstance(address, Inet) and "%" in address.host:
             host, _, zone = address.host.partition("%")
-            scope = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+            scope = int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
             address = attrs.evolve(address, host=host, scope=scope)
         return to_kernel(address)
 
@@ -166,6 +166,10 @@ class System:
             except OSError:
                 return True  # a full backlog, no permission, another type of socket: somebody's
             return True
+
+    def absolute(self, path: str) -> str:
+        """Return *path* so that it means the same after a change of directory."""
+        return os.path.abspath(path)
 
     def unlink(self, path: str) -> None:
         """Remove the file at *path*."""

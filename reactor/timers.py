@@ -35,7 +35,7 @@ def seconds(delay: float, what: str = "a delay") -> float:
     try:
         if isfinite(delay):
             return max(0.0, float(delay))
-    except TypeError:
+    except (TypeError, OverflowError):
         pass
     raise DelayError(f"{what} is a finite number of seconds, not {delay!r}")
 

@@ -7,6 +7,8 @@ import errno
 import functools
 import pathlib
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -570,3 +572,92 @@ def test_a_reset_between_accept_and_set_up_harms_nobody(faulty: Watched) -> None
     with pytest.raises(Exception, match="no addresses"):
         _ = stream.peer
     assert "unknown peer" in faulty.dump()
+
+
+def test_a_hook_that_raises_does_not_end_the_listener(faulty: Watched) -> None:
+    """on_exhausted is told, and what it raises too; the acceptor rests and goes on."""
+
+    @attrs.define(eq=False)
+    class Raising(Acceptor):
+        def on_exhausted(self, exc: OSError) -> None:
+            raise ValueError("here")
+
+    factory = Keeping()
+    acceptor = Raising(factory).listen(faulty, "127.0.0.1:0")
+    with clients(acceptor):
+        faults(faulty, accept=[errno.EMFILE])
+        faulty.until(lambda: factory.made)
+    assert [context.where for context in faulty.raised] == ["on_exhausted"]
+    faulty.raised.clear()
+
+
+def test_rests_leave_nothing_behind(faulty: Watched, logs: list[str]) -> None:
+    """However often it has rested, and when it is closed while it rests, nobody waits for a descriptor any more."""
+    factory = Keeping()
+    acceptor = faulty.listen(factory, "127.0.0.1:0")
+    with clients(acceptor):
+        faults(faulty, accept=[errno.EMFILE] * 3)
+        faulty.until(lambda: factory.made)
+        assert not faulty.awaiting_descriptor
+    with clients(acceptor):
+        faults(faulty, accept=[errno.EMFILE])
+        faulty.until(lambda: faulty.stats().accept_errors["EMFILE"] == 4)
+        acceptor.close()
+        assert not faulty.awaiting_descriptor
+    logs.clear()
+
+
+def test_a_reserve_that_cannot_be_had_is_done_without(faulty: Watched) -> None:
+    """With no descriptor to spare, "shed" begins as "backoff"."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    faults(faulty, socket=[errno.EMFILE])
+    acceptor = faulty.attach(Acceptor(Recorder, ListenOptions(on_exhaustion="shed")), sock)
+    assert acceptor.is_open
+    assert acceptor._reserve is None
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_unref_is_for_every_socket(early: bool) -> None:
+    """An acceptor of two sockets that said unref does not keep run going."""
+    with Watched(system=TwoFamilies(), debug=True) as reactor:
+        acceptor = Acceptor(Recorder)
+        if early:
+            acceptor.unref()
+        acceptor.listen(reactor, ":0")
+        if not early:
+            acceptor.unref()
+        reactor.run()
+        assert acceptor.is_open
+
+
+def test_exhaustion_is_survived_by_a_process_that_has_imported_nothing() -> None:
+    """The report needs no descriptor: with the real limit reached, the listener rests, and serves when others leave."""
+    program = """
+import resource, socket, sys
+from reactor import Reactor, Stream
+served = []
+class Count(Stream):
+    def on_connect(self):
+        served.append(self)
+        if len(served) == 60:
+            self.reactor.stop()
+        self.call_later(0.02, self.abort)
+with Reactor() as reactor:
+    acceptor = reactor.listen(Count, "127.0.0.1:0")
+    print(acceptor.port, flush=True)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+    reactor.run()
+print(len(served), reactor.stats().accept_errors.get("EMFILE", 0) > 0)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        with contextlib.ExitStack() as stack:
+            for _ in range(60):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            said, complaints = server.communicate(timeout=60)
+    assert said == "60 True\n"
+    assert complaints.count("\n") == 1
+    assert "resting until descriptors are free" in complaints

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import pathlib
+import selectors
 import socket
 from typing import Any
 
+import attrs
 import pytest
 
 from reactor import (
@@ -322,3 +324,58 @@ def test_an_unnumbered_error_has_its_text() -> None:
         reactor.connect(handler, "127.0.0.1:1")
         reactor.run()
         assert "Permission denied" in str(error_of(handler))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("strange"), UsageError("full")]
+)
+@pytest.mark.parametrize("when", ["connector", "handler"])
+def test_a_selector_that_refuses_ends_the_attempt(when: str, error: Exception) -> None:
+    """Whatever registering raises, the handler hears on_close, and nothing hangs or leaks."""
+
+    class Refusing(selectors.DefaultSelector):
+        left = 10
+
+        def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+            if self.left == 0:
+                raise error
+            self.left -= 1
+            return super().register(fileobj, events, data)
+
+    selector = Refusing()
+    with listening() as listener, Watched(selector=selector, debug=True) as reactor:
+        selector.left = 0 if when == "connector" else 1
+        handler = Recorder()
+        reactor.connect(handler, listener.getsockname())
+        reactor.run()
+        assert handler.events == ["close"]
+        assert str(error.args[-1]) in str(error_of(handler))
+        assert not reactor.handlers
+        assert len(reactor.timers) == 0
+
+
+def test_a_handler_whose_interest_raises_is_closed(reactor: Watched) -> None:
+    """A user's property that fails is an error of its own connection."""
+
+    @attrs.define(eq=False)
+    class Broken(Watcher):
+        @property
+        def interest(self) -> int:
+            raise ValueError("no interest")
+
+    with listening() as listener:
+        handler = Broken()
+        reactor.connect(handler, listener.getsockname())
+        reactor.run()
+    assert handler.heard == ["close"]
+    assert "no interest" in str(error_of(handler))
+
+
+def test_addresses_that_the_kernel_cannot_take_end_the_attempt(reactor: Watched) -> None:
+    """A path that is too long, and an interface that is not there, are told like any other failure."""
+    for address, text in ((f"unix:/{'x' * 300}", "too long"), ("[fe80::1%nosuch]:80", "no interface")):
+        handler = Recorder()
+        reactor.connect(handler, address)
+        reactor.run()
+        assert handler.events == ["close"]
+        assert text in str(error_of(handler))

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from reactor import READ, CloseKind, CloseReason, Handler, HandlerReused, NotConnected, UsageError
-from tests.kit import Watched, Watcher, unix_pair
+from tests.kit import Watched, Watcher, listening, unix_pair
 
 
 @pytest.fixture
@@ -320,3 +320,38 @@ def test_only_open_sockets_are_attached(reactor: Watched) -> None:
     with pytest.raises(UsageError, match="a socket that is closed"):
         reactor.attach(handler, here)
     reactor.attach(handler, there)
+
+
+def test_a_class_without_identity_is_refused(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """Decorated without eq=False, handlers would be unhashable: the error says what to write, and nothing is taken."""
+
+    @attrs.define
+    class Forgetful(Handler):
+        name: str = ""
+
+    for call in (lambda: reactor.attach(Forgetful(), pair[0]), lambda: reactor.connect(Forgetful(), "127.0.0.1:1")):
+        with pytest.raises(UsageError, match=r"decorate Forgetful with @attrs.define\(eq=False\)"):
+            call()
+    assert not reactor.handlers
+    reactor.attach(Watcher(), pair[0])
+
+
+def test_an_init_that_forgets_its_parent_is_refused(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """A hand-written __init__ must call the one of the library."""
+
+    class Forgetful(Handler):
+        def __init__(self) -> None:
+            self.name = ""
+
+    with pytest.raises(UsageError, match="must call super"):
+        reactor.attach(Forgetful(), pair[0])
+
+
+def test_a_connecting_handler_cannot_be_attached(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """It is promised to its attempt, which goes on."""
+    with listening() as listener:
+        handler = Watcher()
+        reactor.connect(handler, listener.getsockname())
+        with pytest.raises(HandlerReused, match="is connecting"):
+            reactor.attach(handler, pair[0])
+        reactor.until(lambda: handler.is_open)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reactor import AddressInUse, Inet, ListenError, ListenOptions, System, Unix, Unsupported, UsageError
+from reactor import AddressError, AddressInUse, Inet, ListenError, ListenOptions, System, Unix, Unsupported, UsageError
 from reactor import listening as module
 from reactor.listening import Listening, listen_on
 from tests.kit import Fault
@@ -273,3 +273,38 @@ def test_abstract_names_need_no_file(opened: list[Listening]) -> None:
         client.connect(f"\0{name}")
     with pytest.raises(AddressInUse):
         listen_on(System(), f"unix:@{name}", OPTIONS)
+
+
+def test_a_relative_path_is_removed_after_a_change_of_directory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is remembered where it is."""
+    monkeypatch.chdir(tmp_path)
+    (one,) = listen_on(System(), "unix:s.sock", OPTIONS)
+    monkeypatch.chdir("/")
+    one.remove_file(System())
+    one.sock.close()
+    assert not (tmp_path / "s.sock").exists()
+
+
+def test_sockets_that_cannot_listen_are_refused() -> None:
+    """Closed, unbound, connected: each says what is wrong with it."""
+    closed = socket.socket()
+    closed.close()
+    with pytest.raises(UsageError, match="a bound stream socket"):
+        listen_on(System(), closed, OPTIONS)
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        with socket.socket(family) as unbound, pytest.raises(UsageError, match="before it is to listen"):
+            listen_on(System(), unbound, OPTIONS)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connected:
+        with pytest.raises(ListenError, match="cannot listen on"):
+            listen_on(System(), connected, OPTIONS)
+
+
+def test_names_and_owners_that_cannot_be(tmp_path: pathlib.Path) -> None:
+    """A host name with an endless label, and a user that is not there, are errors of the caller."""
+    with pytest.raises(AddressError, match="no valid host name"):
+        listen_on(System(), f"{'a' * 70}.x:80", OPTIONS)
+    with pytest.raises(UsageError, match="owner or group"):
+        listen_on(System(), tmp_path / "s", ListenOptions(owner="no such user"))
+    assert not (tmp_path / "s").exists()

@@ -26,7 +26,7 @@ from reactor import (
     WrongThread,
 )
 from reactor.loop import WAIT_SECONDS_MAX
-from tests.kit import PATIENCE, Clock, JumpingSelector, Watched, Watcher, unix_pair
+from tests.kit import PATIENCE, Clock, JumpingSelector, Recorder, Watched, Watcher, unix_pair
 
 
 @pytest.fixture
@@ -597,14 +597,14 @@ def test_dump_shows_what_keeps_it_going(reactor: Watched, pair: tuple[socket.soc
     idle = reactor.attach(Watcher(0), pair[1])
     reactor.call_later(60, print)
     handler.call_later(60, reactor.stop)
-    reactor.call_later(1, attrs.evolve)
+    reactor.call_soon(reactor.stop)
     text = reactor.dump()
 
     assert f"<Watcher fd={handler.fileno()}> waits to read" in text
     assert f"<Watcher fd={idle.fileno()}> waits to be resumed" in text
     assert "timer print due in" in text
     assert f"timer Loop.stop of <Watcher fd={handler.fileno()}> due in" in text
-    assert "call Loop.guard" in text
+    assert "call Loop.stop" in text
     assert "not running" in text
     assert repr(reactor) == f"<Watched on {reactor.poller.name}, 2 handlers>"
 
@@ -613,7 +613,106 @@ def test_the_reactor_knows_whether_it_runs(reactor: Watched) -> None:
     """is_running holds inside a pass."""
     seen: list[bool] = []
     reactor.call_soon(lambda: seen.append(reactor.is_running))
+    assert reactor.is_alive
     reactor.turn()
 
     assert seen == [True]
     assert not reactor.is_running
+    assert not reactor.is_alive
+
+
+def test_a_falsy_selector_is_used_all_the_same() -> None:
+    """Only None means the default."""
+
+    class Empty(selectors.DefaultSelector):
+        def __len__(self) -> int:
+            return 0
+
+    selector = Empty()
+    with Watched(selector=selector) as reactor:
+        assert reactor.poller.selector is selector
+
+
+@pytest.mark.parametrize("how", ["call_soon", "call_threadsafe", "timer", "hook"])
+def test_no_event_comes_before_on_connect(reactor: Watched, how: str) -> None:
+    """Wherever attach is called from, with bytes waiting already, on_connect is first."""
+    here, there = unix_pair()
+    there.send(b"hello")
+    stream = Recorder()
+    if how == "hook":
+        other, other_there = unix_pair()
+        reactor.attach(Recorder(act={"connect": lambda _: reactor.attach(stream, here)}), other)
+    elif how == "timer":
+        reactor.call_later(0, reactor.attach, stream, here)
+    else:
+        getattr(reactor, how)(reactor.attach, stream, here)
+    reactor.until(lambda: stream.received)
+    assert stream.events == ["connect", "data"]
+    there.close()
+    if how == "hook":
+        other_there.close()
+
+
+def test_closed_before_it_was_told_of_its_connection(reactor: Watched) -> None:
+    """A stream that is aborted right after attach hears on_close alone."""
+    here, there = unix_pair()
+    stream = reactor.attach(Recorder(), here)
+    stream.abort()
+    reactor.turn()
+    there.close()
+    assert stream.events == ["close"]
+
+
+def test_an_exit_in_on_close_does_not_stop_the_closing() -> None:
+    """Everybody is told, everything is freed, and then the exit comes out of close."""
+    pairs = [unix_pair() for _ in range(3)]
+
+    @attrs.define(eq=False)
+    class Leaving(Watcher):
+        def on_close(self, reason: CloseReason) -> None:
+            self.heard.append("close")
+            raise SystemExit
+
+    reactor = Watched()
+    handlers = [reactor.attach(Leaving(), here) for here, _ in pairs]
+    with pytest.raises(SystemExit):
+        reactor.close()
+    for _, there in pairs:
+        there.close()
+    assert [handler.heard for handler in handlers] == [["close"]] * 3
+    assert reactor.is_closed
+
+
+def test_an_exit_in_on_connect_is_not_charged_to_the_acceptor(reactor: Watched) -> None:
+    """SystemExit closes the connection whose hook raised it; the listener lives."""
+
+    def leave(_: Recorder) -> None:
+        raise SystemExit
+
+    acceptor = reactor.listen(lambda: Recorder(act={"connect": leave}), "127.0.0.1:0")
+    with socket.create_connection(("127.0.0.1", acceptor.port)):
+        with pytest.raises(SystemExit):
+            reactor.run()
+    assert acceptor.is_open
+
+
+def test_a_signal_handler_that_raises_does_not_deafen_the_loop(reactor: Watched) -> None:
+    """An exception that strikes in the waker's own code leaves run; later calls from threads are heard."""
+    reader = reactor._waker.sock
+
+    class Struck:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(reader, name)
+
+        def recv(self, _: int) -> bytes:
+            raise KeyboardInterrupt
+
+    reactor._waker.sock = Struck()  # type: ignore[assignment]
+    reactor.call_threadsafe(lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        reactor.run(forever=True)
+    reactor._waker.sock = reader
+    thread = threading.Thread(target=reactor.call_threadsafe, args=(reactor.stop,))
+    thread.start()
+    reactor.run(forever=True)
+    thread.join()

@@ -208,7 +208,7 @@ def test_waits_that_end_well_are_not_counted_as_empty(reactor: Watched, pair: tu
     reactor.attach(Watcher(WRITE), pair[0])
     reactor.turn()
 
-    assert reactor.poller._empty_waits == 0
+    assert reactor.poller.empty_waits == 0
 
 
 def test_only_some_selectors_have_a_descriptor(selector: Callable[[], selectors.BaseSelector]) -> None:
@@ -219,3 +219,23 @@ def test_only_some_selectors_have_a_descriptor(selector: Callable[[], selectors.
         else:
             with pytest.raises(Unsupported, match="EpollSelector"):
                 reactor.fileno()
+
+
+def test_starting_anew_passes_over_what_else_is_gone(logs: list[str]) -> None:
+    """Another descriptor closed behind our back does not break the new selector: its handler ends."""
+    if not hasattr(selectors, "EpollSelector"):
+        pytest.skip("no epoll on this platform")
+    (here, there), (other, other_there) = unix_pair(), unix_pair()
+    with there, other_there, Watched(selector=selectors.EpollSelector()) as reactor:
+        handler, lost = reactor.attach(Watcher(READ), here), reactor.attach(Watcher(READ), other)
+        reactor.turn()
+        with socket.socket(fileno=os.dup(here.fileno())):
+            here.close()
+            handler.close()
+            other.close()
+            there.send(b"x")
+            for _ in range(module.EMPTY_WAITS_MAX + 2):
+                reactor.run_once(60)
+            assert lost.heard == ["close"]
+    assert len(logs) == 1
+    logs.clear()

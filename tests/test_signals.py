@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from reactor import Reactor, UsageError, WrongThread
-from tests.kit import Recorder, Watched, read_all, tcp_pair
+from tests.kit import Recorder, Watched, read_all, tcp_pair, unix_pair
 
 NUMBER = signal.SIGUSR1
 
@@ -209,7 +209,51 @@ def test_a_handler_set_from_c_is_put_back_to_the_default(reactor: Watched, monke
     signal.signal(NUMBER, before)
 
 
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_a_loop_that_ends_in_another_thread_gives_its_signals_back(how: str) -> None:
+    """Only the main thread can put a handler back: it does when the next signal comes, which is not swallowed."""
+    heard: list[int] = []
+    before = signal.signal(NUMBER, lambda number, _: heard.append(number))
+    previous = signal.getsignal(NUMBER)
+    try:
+        with Reactor() as reactor:
+            handle = reactor.on_signal(NUMBER, print)
+            thread = threading.Thread(target=handle.cancel if how == "cancel" else reactor.close)
+            thread.start()
+            thread.join()
+        kill()
+        assert heard == [NUMBER]
+        assert signal.getsignal(NUMBER) is previous
+    finally:
+        signal.signal(NUMBER, before)
+
+
+def test_a_signal_while_the_reactor_closes_goes_to_who_had_it_before() -> None:
+    """It is neither an error in the main thread's code nor lost."""
+    heard: list[int] = []
+    before = signal.signal(NUMBER, lambda number, _: heard.append(number))
+    here, there = unix_pair()
+    try:
+        with Reactor() as reactor, there:
+            reactor.on_signal(NUMBER, print)
+            reactor.attach(Recorder(act={"close": lambda _: kill()}), here)
+        assert heard == [NUMBER]
+    finally:
+        signal.signal(NUMBER, before)
+
+
 # Ctrl-C
+
+
+def test_ctrl_c_handled_by_the_program_from_inside_run(reactor: Watched) -> None:
+    """A callback for SIGINT that is set while the reactor runs replaces the drain; in the end Python's own is back."""
+    heard: list[int] = []
+    reactor.call_soon(reactor.on_signal, signal.SIGINT, heard.append, 1)
+    reactor.call_later(0.001, kill, signal.SIGINT)
+    reactor.run_until(lambda: heard, timeout=20)
+    assert heard == [1]
+    reactor.close()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_first_interrupt_drains(reactor: Watched) -> None:

@@ -371,9 +371,31 @@ def test_limits_may_be_a_class_attribute(reactor: Watched, pair: tuple[socket.so
 
     @attrs.define(eq=False)
     class Small(Stream):
-        limits: Limits = attrs.field(init=False, default=Limits(high=100, low=10))
+        default_limits = Limits(high=100, low=10)
+        name: str
 
-    assert Small().limits.high == 100
+    class Plain(Stream):
+        default_limits = Limits(high=200, low=20)
+
+    assert Small("x").limits.high == 100
+    assert Plain().limits.high == 200
+    assert Stream().limits == Limits()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_close_after_end_is_bounded_too(late: bool) -> None:
+    """With the FIN sent already, close lingers as long as ever, and closing again does not prolong it."""
+    here, there = unix_pair()
+    with there, Watched(system=Clock(), debug=True) as reactor:
+        stream = attach(reactor, here)
+        stream.end()
+        begin = reactor.time()
+        stream.close()
+        if late:
+            reactor.call_later(1, stream.close)
+        reactor.run()
+        assert reactor.time() == begin + stream.limits.linger
+        assert stream.kind is CloseKind.LOCAL_CLOSE
 
 
 @pytest.mark.parametrize("sent", [0, 3])
