@@ -7,6 +7,7 @@ is not known here: see `stream`, `acceptor`, `connector`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -54,17 +55,22 @@ class Handler:
     _attempt: Cancellable | None = attrs.field(init=False, repr=False, default=None)  # while CLAIMED: what will bind it
 
     def __init_subclass__(cls) -> None:
-        """Refuse, outside the library, a name that would silently replace one of the library's own.
+        """Refuse, outside the library, a name that would replace one of its private ones, or a value that its fields hide.
 
         Raises:
             UsageError: the name.
         """
         super().__init_subclass__()
-        if cls.__module__.partition(".")[0] != _PACKAGE:
-            library = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == _PACKAGE]
-            for name in {*vars(cls), *vars(cls).get("__annotations__", ())}:
-                if name.startswith("_") and not name.endswith("__") and any(name in vars(base) for base in library):
-                    raise UsageError(f"{cls.__qualname__}.{name} is a name of the library's own; choose another one")
+        if cls.__module__.partition(".")[0] == _PACKAGE:
+            return
+        library = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == _PACKAGE]
+        fields = {field.name for base in library for field in vars(base).get("__attrs_attrs__", ())}
+        own, annotated = vars(cls), vars(cls).get("__annotations__", {})
+        for name in {*own, *annotated}:
+            if name.startswith("_") and not name.endswith("__") and any(name in vars(base) for base in library):
+                raise UsageError(f"{cls.__qualname__}.{name} is a name of the library's own; choose another one")
+            if name in fields and name not in annotated and not isinstance(own[name], MemberDescriptorType):
+                raise UsageError(f"{cls.__qualname__}.{name} is set on instances, and would have no effect on the class")
 
     # What subclasses override
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from reactor import READ, CloseKind, CloseReason, Handler, HandlerReused, NotConnected, UsageError
+from reactor import READ, CloseKind, CloseReason, Handler, HandlerReused, Limits, NotConnected, Stream, UsageError
 from tests.kit import Watched, Watcher, listening, unix_pair
 
 
@@ -292,6 +292,20 @@ def test_the_librarys_own_names_cannot_be_taken_by_accident() -> None:
 
     class Honest(Handler):
         def _mine(self) -> None: ...
+
+    @attrs.define(eq=False)
+    class Typed(Stream):
+        limits: Limits = attrs.field(init=False, default=Limits(high=20_000))
+
+    assert Typed().limits.high == 20_000
+
+
+def test_a_value_that_would_have_no_effect_is_refused() -> None:
+    """A plain class attribute in place of a field of the library is an error, not a setting that is ignored."""
+    with pytest.raises(UsageError, match="Small.limits is set on instances"):
+
+        class Small(Stream):
+            limits = Limits(high=20_000)
 
 
 def test_the_default_hooks_do_nothing(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
