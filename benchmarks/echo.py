@@ -70,7 +70,7 @@ def serve_by_hand(listener: socket.socket) -> None:
                 connections.pop(fd).close()
 
 
-SERVERS = {"ours": serve_ours, "by hand": serve_by_hand}
+SERVERS = {"by hand": serve_by_hand, "ours": serve_ours}
 
 
 def pin(core: int) -> None:
@@ -145,9 +145,11 @@ def main() -> None:
             measured.append(measure(name, options.connections, options.messages))
     print(f"{options.connections} connections, {options.messages} messages of 64 bytes, {options.rounds} rounds")
     for name, measured in costs.items():
-        print(f"{name:8} {statistics.median(measured):6.2f} us  ({min(measured):.2f} to {max(measured):.2f})")
-    ratios = [ours / hand for ours, hand in zip(costs["ours"], costs["by hand"], strict=True)]
-    print(f"ours / by hand: {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
+        ratios = [cost / hand for cost, hand in zip(measured, costs["by hand"], strict=True)]
+        print(
+            f"{name:8} {statistics.median(measured):6.2f} us ({min(measured):.2f} to {max(measured):.2f})"
+            f"   {statistics.median(ratios):5.2f} of by hand ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
 
 
 if __name__ == "__main__":

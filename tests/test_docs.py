@@ -124,3 +124,16 @@ def test_service(port: str) -> None:
         client.close()
         printed, errors = service.communicate(timeout=PATIENCE)
         assert (printed, errors, service.returncode) == (f"listening on port {port}\nbye\n", "", 0)
+
+
+def test_every_test_that_the_docs_name_is_there() -> None:
+    """What stands in the table of complaints as shown is shown."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "elsewhere.md").read_text(encoding="utf-8")))
+    defined = {
+        name
+        for path in (ROOT / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert named
+    assert named <= defined

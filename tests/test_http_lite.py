@@ -892,7 +892,7 @@ def test_other_methods_are_refused(client: Client, method: str, status: int) -> 
         (get("/", "Content-Length: 2000000") + bytes(500_000), 413),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 405),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=lambda value: repr(value)[:30],
 )
 def test_a_refusal_arrives_and_ends_the_connection(client: Client, data: bytes, status: int) -> None:
     """The answer is there to be read although the server has not read everything, and then comes the end."""
