@@ -203,6 +203,7 @@ class Stream(Handler):
 
         Args:
             timeout: seconds for sending what is queued, `limits.close_timeout` by default; then `on_timeout("close")`.
+                Closing again can shorten what is left of it, not prolong it.
 
         Raises:
             DelayError: *timeout* is not a finite number.
@@ -338,7 +339,9 @@ class Stream(Handler):
         elif self._deadline is None:
             self._deadline = self.call_later(delay, self.on_timeout, "close")
         else:
-            self._deadline.restart(delay)
+            due = self.reactor.time() + delay
+            if self._deadline.due is None or due < self._deadline.due:
+                self._deadline.restart_at(due)
         self.refresh()
 
     def _finish_if_flushed(self) -> None:

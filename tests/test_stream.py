@@ -596,8 +596,48 @@ def test_flushing_is_bounded() -> None:
             read_all(there)
 
 
-def test_a_second_close_sets_the_deadline_anew() -> None:
-    """A later call may shorten it; the default is limits.close_timeout."""
+def test_closing_again_does_not_prolong_it() -> None:
+    """However often close is called, the first deadline holds."""
+    here, there = tcp_pair()
+    with there, Watched(system=Clock(), debug=True) as reactor:
+        stream = attach(reactor, here)
+        jam(stream)
+        begin = reactor.time()
+        stream.close(timeout=5)
+        every = reactor.call_every(1, stream.close)
+        every.unref()
+        reactor.run()
+        every.cancel()
+        assert reactor.time() == begin + 5
+        assert stream.kind is CloseKind.TIMEOUT
+
+
+def test_on_timeout_may_grant_more() -> None:
+    """An override that closes again, with a new timeout, has set a new deadline."""
+
+    @attrs.define(eq=False)
+    class Patient(Recorder):
+        def on_timeout(self, kind: str) -> None:
+            self.hear("timeout")
+            if self.events.count("timeout") < 3:
+                self.close(timeout=2)
+            else:
+                self.abort()
+
+    here, there = tcp_pair()
+    with there, Watched(system=Clock(), debug=True) as reactor:
+        stream = reactor.attach(Patient(), here)
+        reactor.turn()
+        jam(stream)
+        begin = reactor.time()
+        stream.close(timeout=1)
+        reactor.run()
+        assert reactor.time() == begin + 5
+        assert stream.events == ["connect", "timeout", "timeout", "timeout", "close"]
+
+
+def test_a_second_close_may_shorten_the_deadline() -> None:
+    """A later call with less patience counts; the default is limits.close_timeout."""
     here, there = tcp_pair()
     with there, Watched(system=Clock(), debug=True) as reactor:
         stream = attach(reactor, here)
