@@ -491,7 +491,9 @@ class Loop:
         due = self.timers.next_due()
         made = 0
         if self._soon or self._opening or (due is not None and due <= before):
-            made = self._fire_timers() + self._make_calls() + self._tell_opened()
+            made = self._tell_opened() + self._fire_timers()
+            made += self._tell_opened() + self._make_calls()
+            made += self._tell_opened()
             before = self._clock()
             due = self.timers.next_due()
             if not goes_on():
@@ -544,7 +546,7 @@ class Loop:
         return made
 
     def _tell_opened(self) -> int:
-        """Tell those that were attached, all of them: no event may come before `on_connect`."""
+        """Tell those that were attached, all of them: no other hook of theirs may come before `on_connect`."""
         opening = self._opening
         made = 0
         while opening:

@@ -653,6 +653,33 @@ def test_no_event_comes_before_on_connect(reactor: Watched, how: str) -> None:
         other_there.close()
 
 
+@pytest.mark.parametrize("how", ["timer", "call", "dispatch"])
+def test_no_hook_at_all_comes_before_on_connect(reactor: Watched, how: str) -> None:
+    """A stream that is written to and closed in the very call that attaches it hears on_connect before the rest."""
+    here, there = unix_pair()
+    stream = Recorder()
+
+    def attach(_: object = None) -> None:
+        reactor.attach(stream, here)
+        stream.write(b"x" * 5_000_000)
+        if how != "call":
+            stream.call_later(0, stream.on_timeout, "own")
+
+    if how == "timer":
+        reactor.call_later(0, attach)
+    elif how == "call":
+        reactor.call_soon(attach)
+    else:
+        other, other_there = unix_pair()
+        reactor.attach(Watcher(act=lambda handler: (attach(), handler.close())), other)  # type: ignore[func-returns-value]
+        other_there.send(b"x")
+    reactor.until(lambda: len(stream.events) > 1)
+    there.close()
+    if how == "dispatch":
+        other_there.close()
+    assert stream.events[0] == "connect"
+
+
 def test_closed_before_it_was_told_of_its_connection(reactor: Watched) -> None:
     """A stream that is aborted right after attach hears on_close alone."""
     here, there = unix_pair()
