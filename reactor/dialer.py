@@ -104,16 +104,18 @@ class Dial:
         self._try.start(self._reactor)
 
     def _failed(self, attempt: _Try, error: OSError) -> None:
-        self.attempts.append(Attempt(attempt.address, error, self._reactor.time() - attempt.started))
+        self._note(attempt, error)
         if self._untried:
             self._next()
         else:
             self._give_up(ConnectError)
 
+    def _note(self, attempt: _Try, error: OSError) -> None:
+        self.attempts.append(Attempt(attempt.address, error, self._reactor.time() - attempt.started))
+
     def _timed_out(self) -> None:
         assert self._try is not None  # the deadline goes with the last try
-        error = TimeoutError(errno.ETIMEDOUT, "no answer")
-        self.attempts.append(Attempt(self._try.address, error, self._reactor.time() - self._try.started))
+        self._note(self._try, TimeoutError(errno.ETIMEDOUT, "no answer"))
         self._give_up(ConnectTimeout)
 
     def _give_up(self, kind: type[ConnectError]) -> None:
@@ -137,7 +139,7 @@ class Dial:
         try:
             reactor.adopt(handler, sock, peer=attempt.address, promised=True)
         except Exception as error:  # the selector refuses it, or a user's `interest` raised
-            self.attempts.append(Attempt(attempt.address, as_os_error(error), reactor.time() - attempt.started))
+            self._note(attempt, as_os_error(error))
             self._give_up(ConnectError)
             close(sock)
             return

@@ -20,6 +20,8 @@ from reactor.system import System
 
 #: Several sockets that share one free port: how often another one is tried when somebody else has taken it.  # anyio 10
 PORT_TRIES = 10
+#: Some systems keep the backlog in 16 bits, and take a larger number for a small one.  # trio 0xFFFF
+BACKLOG_CONNECTIONS_MAX = 0xFFFF
 
 
 @attrs.define(eq=False)
@@ -124,9 +126,13 @@ def _bind_all(system: System, places: list[tuple[int, Any]], dual: bool, options
         if not bound and missing is not None:
             raise missing
         for each in bound:
-            each.sock.listen(min(options.backlog_connections, 0xFFFF))
+            _listen(each.sock, options)
         undo.pop_all()
     return bound
+
+
+def _listen(sock: socket.socket, options: ListenOptions) -> None:
+    sock.listen(min(options.backlog_connections, BACKLOG_CONNECTIONS_MAX))
 
 
 def _bind_one(system: System, family: int, raw: Any, dual: bool, options: ListenOptions) -> socket.socket:
@@ -157,14 +163,14 @@ def _listen_unix(system: System, target: Unix, options: ListenOptions) -> Listen
         listening = Listening(sock, target)
         if target.abstract:
             sock.bind(to_kernel(target))
-            sock.listen(min(options.backlog_connections, 0xFFFF))
+            _listen(sock, options)
         else:
             with system.directory_lock(target.path) as locked:
                 _bind_path(system, sock, target, locked)
                 listening = Listening(sock, target, system.absolute(target.path), system.socket_file(target.path))
                 undo.callback(listening.remove_file, system)
                 system.set_permissions(target.path, options.mode, options.owner, options.group)
-                sock.listen(min(options.backlog_connections, 0xFFFF))
+                _listen(sock, options)
         undo.pop_all()
         return listening
 

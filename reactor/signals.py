@@ -89,17 +89,20 @@ class Signals:
         del self._handles[number]
         self._put_back(number)
 
-    def _put_back(self, number: int) -> None:
+    def _put_back(self, number: int) -> bool:
+        """Put back what happened on *number* before; False if that cannot be done from here, or is not ours to do."""
         system, previous = self._reactor.system, self._previous[number]
         # From another thread nothing can be put back: `_note` does it when the next signal comes.
-        if system.is_main_thread() and system.get_signal(number) == self._note:
-            for signals in self._chain(number):
-                if number in signals._handles:
-                    previous = signals._note
-                    break
-                previous = signals._previous[number]
-            # None: it was not set from Python, and cannot be put back from there
-            system.set_signal(number, signal.SIG_DFL if previous is None else previous)
+        if not system.is_main_thread() or system.get_signal(number) != self._note:
+            return False
+        for signals in self._chain(number):
+            if number in signals._handles:
+                previous = signals._note
+                break
+            previous = signals._previous[number]
+        # None: it was not set from Python, and cannot be put back from there
+        system.set_signal(number, signal.SIG_DFL if previous is None else previous)
+        return True
 
     def _note(self, number: int, _: FrameType | None) -> None:
         """Run by Python, anywhere in the main thread's code: queue, wake up, and no more."""
@@ -110,8 +113,7 @@ class Signals:
                 signals._pending.append(number)
                 with contextlib.suppress(ReactorClosed):  # closing: it will hand on what is pending
                     signals._reactor.call_threadsafe(signals._deliver, idempotent=True)
-        if not heard:
-            self._put_back(number)
+        if not heard and self._put_back(number):
             self._reactor.system.raise_signal(number)
 
     def _chain(self, number: int) -> list[Signals]:

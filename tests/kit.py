@@ -204,6 +204,29 @@ def fill(sock: socket.socket) -> int:
         return taken
 
 
+def jam(stream: Stream) -> int:
+    """Write until the kernel takes no more, and a little is queued; return how many bytes were written in all."""
+    written = 0
+    while not stream.buffered:
+        stream.write(b"j" * 65536)
+        written += 65536
+    return written
+
+
+class Refusing(selectors.DefaultSelector):
+    """A selector that is full when *left* more descriptors have been registered."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error, self.left = error, 100
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        if self.left == 0:
+            raise self.error
+        self.left -= 1
+        return super().register(fileobj, events, data)
+
+
 class Fault(System):
     """A system whose sockets fail as they are told: `faults["accept"] = [errno, …]`, taken one by one, then no more."""
 

@@ -29,7 +29,7 @@ from reactor import (
     UsageError,
 )
 from reactor import acceptor as module
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, faults, fill, unix_pair
+from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, faults, fill, unix_pair
 
 
 @contextlib.contextmanager
@@ -478,11 +478,7 @@ def test_several_sockets_are_one_acceptor() -> None:
                 socket.create_connection((host, acceptor.port))
         reactor.until(lambda: all(made.reason for made in factory.made))
         assert not reactor.handlers
-        assert not raised(reactor)
-
-
-def raised(reactor: Watched) -> list[Any]:
-    return reactor.raised
+        assert not reactor.raised
 
 
 def test_losing_one_socket_closes_the_acceptor(logs: list[str]) -> None:
@@ -498,39 +494,14 @@ def test_losing_one_socket_closes_the_acceptor(logs: list[str]) -> None:
 
 def test_what_cannot_be_registered_leaves_nothing_behind(tmp_path: pathlib.Path) -> None:
     """If the second socket cannot be watched, the first is closed too, and a Unix socket's file removed."""
-
-    class Full(TwoFamilies):
-        pass
-
-    with Watched(system=Full(), debug=True) as reactor:
-        real, calls = reactor.poller.refresh, []
-
-        def refresh(handler: Handler) -> None:
-            calls.append(handler)
-            if len(calls) == 2:
-                raise UsageError("full")
-            real(handler)
-
-        reactor.poller = attrs.evolve(reactor.poller)
-        object.__setattr__(reactor, "poller", Refusing(reactor.poller, refresh))
-        with pytest.raises(UsageError, match="full"):
-            reactor.listen(Recorder, ":0")
-        calls.clear()
-        calls.append(reactor)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="full"):
-            reactor.listen(Recorder, tmp_path / "s")
+    selector = Refusing(UsageError("full"))
+    with Watched(selector=selector, system=TwoFamilies(), debug=True) as reactor:
+        for left, address in ((1, ":0"), (0, tmp_path / "s")):
+            selector.left = left
+            with pytest.raises(UsageError, match="full"):
+                reactor.listen(Recorder, address)
         assert not (tmp_path / "s").exists()
         assert not reactor.handlers
-
-
-class Refusing:
-    """A poller that is full."""
-
-    def __init__(self, poller: Any, refresh: Callable[[Handler], None]) -> None:
-        self.poller, self.refresh = poller, refresh
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.poller, name)
 
 
 # Unix sockets
@@ -555,12 +526,6 @@ def test_a_unix_acceptor_serves_and_cleans_up(reactor: Watched, tmp_path: pathli
 
 def test_a_reset_between_accept_and_set_up_harms_nobody(faulty: Watched) -> None:
     """Where the kernel says ENOTCONN or EINVAL about a socket just accepted, the handler is served all the same."""
-    made: list[Recorder] = []
-
-    def factory() -> Recorder:
-        made.append(Recorder())
-        return made[-1]
-
     here, there = unix_pair()
     assert isinstance(faulty.system, Fault)
     sock = faulty.system.wrap(here)

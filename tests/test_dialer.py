@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import pathlib
-import selectors
 import socket
 from typing import Any
 
@@ -19,12 +18,11 @@ from reactor import (
     DelayError,
     HandlerReused,
     Inet,
-    Reactor,
     Unix,
     UsageError,
 )
 from reactor.dialer import addresses_of
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, faults, listening
+from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, faults, listening
 
 
 def error_of(handler: Recorder | Watcher) -> ConnectError:
@@ -234,43 +232,6 @@ def test_no_descriptor_is_an_error_of_the_attempt(faulty: Watched) -> None:
     assert error_of(handler).errno == errno.EMFILE
 
 
-def test_a_socket_that_cannot_be_watched_is_an_error_of_the_attempt(
-    reactor: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Should the handler be refused by the selector, it hears on_close, and nothing is left open."""
-    real = Reactor.adopt
-
-    def refuse(self: Reactor, handler: Any, *args: Any, **options: Any) -> None:
-        if isinstance(handler, Recorder):
-            refresh, self.poller.refresh = self.poller.refresh, raise_  # type: ignore[method-assign,assignment]
-            try:
-                real(self, handler, *args, **options)
-            finally:
-                self.poller.refresh = refresh  # type: ignore[method-assign]
-        else:
-            real(self, handler, *args, **options)
-
-    def raise_(_: object) -> None:
-        raise UsageError("too many")
-
-    class Pliable:
-        def __init__(self, poller: Any) -> None:
-            self.poller, self.refresh = poller, poller.refresh
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.poller, name)
-
-    object.__setattr__(reactor, "poller", Pliable(reactor.poller))
-    monkeypatch.setattr(Watched, "adopt", refuse)
-    with listening() as listener:
-        handler = Recorder()
-        reactor.connect(handler, listener.getsockname())
-        reactor.run()
-    assert handler.events == ["close"]
-    assert "too many" in str(error_of(handler))
-    assert handler.fileno() == -1
-
-
 @pytest.mark.parametrize(
     ("address", "complaint"),
     [
@@ -332,17 +293,7 @@ def test_an_unnumbered_error_has_its_text() -> None:
 @pytest.mark.parametrize("when", ["connector", "handler"])
 def test_a_selector_that_refuses_ends_the_attempt(when: str, error: Exception) -> None:
     """Whatever registering raises, the handler hears on_close, and nothing hangs or leaks."""
-
-    class Refusing(selectors.DefaultSelector):
-        left = 10
-
-        def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-            if self.left == 0:
-                raise error
-            self.left -= 1
-            return super().register(fileobj, events, data)
-
-    selector = Refusing()
+    selector = Refusing(error)
     with listening() as listener, Watched(selector=selector, debug=True) as reactor:
         selector.left = 0 if when == "connector" else 1
         handler = Recorder()
@@ -350,6 +301,7 @@ def test_a_selector_that_refuses_ends_the_attempt(when: str, error: Exception) -
         reactor.run()
         assert handler.events == ["close"]
         assert str(error.args[-1]) in str(error_of(handler))
+        assert handler.fileno() == -1
         assert not reactor.handlers
         assert len(reactor.timers) == 0
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from reactor import CloseKind, CloseReason, DelayError, Reactor, ReactorClosed, Stream
-from tests.kit import PATIENCE, Clock, Recorder, Watched, Watcher, read_all, tcp_pair, unix_pair
+from tests.kit import PATIENCE, Clock, Recorder, Watched, Watcher, jam, read_all, tcp_pair, unix_pair
 
 
 @attrs.define(eq=False)
@@ -209,8 +209,7 @@ def test_the_grace_is_an_end() -> None:
     with there, Watched(system=Clock(), debug=True) as reactor:
         stream = reactor.attach(Recorder(), here)
         reactor.turn()
-        while not stream.buffered:
-            stream.write(b"x" * 65536)
+        jam(stream)
         begin = reactor.time()
         reactor.shutdown(100)
         reactor.shutdown(5)
@@ -235,8 +234,7 @@ def test_a_handler_that_stays_is_cut_at_the_grace() -> None:
     with there, Watched(system=Clock(), debug=True) as reactor:
         stream = reactor.attach(Stubborn(), here)
         reactor.turn()
-        while not stream.buffered:
-            stream.write(b"x" * 65536)
+        jam(stream)
         stream.close(timeout=1)
         reactor.shutdown(5)
         reactor.run()

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
@@ -226,6 +227,26 @@ def test_a_loop_that_ends_in_another_thread_gives_its_signals_back(how: str) -> 
         assert signal.getsignal(NUMBER) is previous
     finally:
         signal.signal(NUMBER, before)
+
+
+def test_a_handler_that_passes_signals_on_to_a_closed_reactor_is_not_called_in_circles(reactor: Watched) -> None:
+    """Somebody who has replaced our action, and still calls it when we are gone, hears each signal once."""
+    heard: list[int] = []
+    handle = reactor.on_signal(NUMBER, print)
+    ours = signal.getsignal(NUMBER)
+    assert callable(ours)
+
+    def theirs(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        ours(number, frame)
+
+    signal.signal(NUMBER, theirs)
+    try:
+        handle.cancel()
+        kill()
+        assert heard == [NUMBER]
+    finally:
+        signal.signal(NUMBER, signal.SIG_DFL)
 
 
 def test_a_signal_while_the_reactor_closes_goes_to_who_had_it_before() -> None:

@@ -26,7 +26,21 @@ from reactor import (
     UsageError,
 )
 from reactor.stream import RECEIVE_BYTES
-from tests.kit import PAIRS, PATIENCE, Clock, Fault, Recorder, Watched, faults, fill, read_all, reset, tcp_pair, unix_pair
+from tests.kit import (
+    PAIRS,
+    PATIENCE,
+    Clock,
+    Fault,
+    Recorder,
+    Watched,
+    faults,
+    fill,
+    jam,
+    read_all,
+    reset,
+    tcp_pair,
+    unix_pair,
+)
 
 HOOKS = ("connect", "data", "end", "pause", "drain", "timeout", "close", "error")
 
@@ -54,15 +68,6 @@ def attach(reactor: Watched, sock: socket.socket, act: dict[str, Callable[[Recor
     reactor.turn()
     assert stream.events[:1] == ["connect"]
     return stream
-
-
-def jam(stream: Recorder) -> int:
-    """Write until the kernel takes no more, and a little is queued; return how many bytes were written in all."""
-    written = 0
-    while not stream.buffered:
-        stream.write(b"j" * 65536)
-        written += 65536
-    return written
 
 
 # Receiving
@@ -1008,7 +1013,7 @@ def test_the_default_hooks_are_enough(reactor: Watched, pair: tuple[socket.socke
     stream = reactor.attach(Stream(), pair[0])
     stream.limits = Limits(high=10, low=5)
     pair[1].send(b"x")
-    jam(stream)  # type: ignore[arg-type]
+    jam(stream)
     reactor.turn(2)
     drain_some(pair[1])
     reactor.turn(2)

@@ -37,7 +37,7 @@ from reactor import (
     Unsupported,
 )
 from reactor.errnos import ACCEPT, Accepting
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, listening, read_all, reset, tcp_pair, unix_pair
+from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, jam, listening, read_all, reset, tcp_pair, unix_pair
 
 
 def system_of(reactor: Watched) -> Fault:
@@ -736,8 +736,7 @@ def test_elsewhere_close_is_bounded() -> None:
     with there, Watched(system=Clock(), debug=True) as reactor:
         stream = reactor.attach(Recorder(), here)
         reactor.turn()
-        while not stream.buffered:
-            stream.write(b"x" * 65536)
+        jam(stream)
         begin = reactor.time()
         stream.close()
         reactor.run()
