@@ -111,8 +111,9 @@ class Loop:
 
     #: The moment at which this pass began to call out; `time()` asks the clock.
     now: float = attrs.field(init=False, default=0.0)
-    #: Handlers that have a descriptor or are promised one; the waker is not among them.
-    handlers: set[Handler] = attrs.field(init=False, repr=False, factory=set)
+    #: Handlers that have a descriptor or are promised one, in the order of their coming; the waker is not among them.
+    #: A dict, since sets of objects have another order in each process, and a run shall be repeatable.
+    handlers: dict[Handler, None] = attrs.field(init=False, repr=False, factory=dict)
     #: How many of them `run` does not go on for.
     uncounted: int = attrs.field(init=False, repr=False, default=0)
     poller: Poller = attrs.field(init=False, repr=False)
@@ -388,7 +389,7 @@ class Loop:
     def enrol(self, handler: Handler) -> None:
         """Count *handler* among those that keep the loop going; it has, or is promised, a socket."""
         if handler not in self.handlers:
-            self.handlers.add(handler)
+            self.handlers[handler] = None
             if not handler._counts:
                 self.uncounted += 1
 
@@ -411,6 +412,7 @@ class Loop:
             raise UsageError(f"{type(handler).__name__} was given a socket that is closed")
         if not promised:
             handler._check_unused()
+        sock = self.system.adopt(sock)
         sock.setblocking(False)
         handler._bind(cast("Reactor", self), sock, local, peer)
         self.enrol(handler)
@@ -426,7 +428,7 @@ class Loop:
     def release(self, handler: Handler) -> None:
         """Take a handler that has just stopped being live out of everything; its descriptor stays open."""
         self.poller.forget(handler)
-        self.handlers.remove(handler)
+        del self.handlers[handler]
         if not handler._counts:
             self.uncounted -= 1
         timers, handler._timers = handler._timers, None

@@ -37,6 +37,8 @@ class System:
 
     #: Seconds on a clock that never goes back. It stands still while Linux sleeps: time_namespaces(7).
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    #: Seconds since the epoch, by the wall clock, which may be set.
+    time: Callable[[], float] = staticmethod(time.time)
     #: The calling thread's number.
     thread: Callable[[], int] = staticmethod(threading.get_ident)
 
@@ -52,6 +54,14 @@ class System:
         """
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
+        return sock
+
+    def adopt(self, sock: Socket) -> Socket:
+        """Return *sock*, which is about to be given to a handler and may have been made elsewhere, as a socket of this system.
+
+        Raises:
+            UsageError: this system cannot have it.
+        """
         return sock
 
     def socketpair(self) -> tuple[Socket, Socket]:
