@@ -57,7 +57,7 @@ class System:
         return sock
 
     def adopt(self, sock: Socket) -> Socket:
-        """Return *sock*, which is about to be given to a handler and may have been made elsewhere, as a socket of this system.
+        """Return *sock*, which a handler is about to be given, as one of this system's; it may have been made elsewhere.
 
         Raises:
             UsageError: this system cannot have it.
