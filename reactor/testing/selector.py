@@ -92,15 +92,13 @@ class SimulatedSelector(selectors.BaseSelector):
         sim, faults = self.host.sim, self.host.sim.dice_of
         sim.pass_over(self)
         self.host.entered("select")
-        if timeout is not None and timeout <= 0:
-            timeout = 0.0
-        elif faults.early.roll():
+        if faults.early.roll():
             self.host.note("select", "EINTR!")
             return []
         if faults.jump.roll():
             sim.jump(faults.jump.details().between(0.0, sim.faults.stall_seconds_max))
         sim.settle()
-        if timeout != 0.0 and not self.is_ready():
+        if (timeout is None or timeout > 0) and not self.is_ready():
             sim.wait_in(self, timeout)
         ready = self._collect()
         if faults.spurious.roll():

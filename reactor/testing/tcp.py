@@ -319,11 +319,12 @@ class Tcp(InetEnd):
             return
         sim, target = self.kernel.sim, unmapped(self.peer[0])
         kernel = self.kernel if self.kernel.is_own(target) else sim.kernel_at(target)
-        if kernel is None:
+        if target in sim.swallowed:
+            pass
+        elif kernel is None:
             sim.after(UNREACHABLE_SECONDS, self._unreachable)
             return
-        path = sim.path(self.kernel.host, kernel.host)
-        if not path.is_cut:
+        elif not (path := sim.path(self.kernel.host, kernel.host)).is_cut:
             sim.at(path.arrival(sim.now), self._arrive_at, kernel, target, path)
         before = SYN_SECONDS[tries - 1] if tries else 0.0
         if tries < len(SYN_SECONDS):

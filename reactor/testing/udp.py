@@ -46,7 +46,7 @@ class Udp(InetEnd):
         self.kernel.progress += 1
         sim, host = self.kernel.sim, unmapped(target[0])
         kernel = self.kernel if self.kernel.is_own(host) else sim.kernel_at(host)
-        if kernel is not None:
+        if kernel is not None and host not in sim.swallowed:
             path = self._paths.setdefault(kernel.host, sim.path(self.kernel.host, kernel.host))
             for at in path.arrivals(sim.now, len(data)):
                 sim.at(at, self._arrive, kernel, data, source, (host, target[1]))
