@@ -13,11 +13,12 @@ import abc
 import contextlib
 import errno
 import linecache
+import os
 import selectors
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import attrs
 
@@ -25,7 +26,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 INET, INET6, UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
 STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 #: The families, as a fact's name has them.
-FAMILIES = {INET: "tcp", INET6: "tcp6", UNIX: "unix"}
+FAMILIES: dict[int, str] = {INET: "ipv4", INET6: "ipv6", UNIX: "unix"}
 #: The selectors that a world has, and what the standard library calls them.
 KINDS = {"epoll": "EpollSelector", "poll": "PollSelector", "select": "SelectSelector"}
 #: Error numbers by name; Linux has one number for two names, and its manual pages use this one.
@@ -33,6 +34,7 @@ NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP"}
 #: What is waited for longer than this does not come. Seconds.
 PATIENCE = 20.0
 
+Socket: TypeAlias = socket.socket
 Script: TypeAlias = "Iterator[tuple[object, object]]"
 
 
@@ -41,13 +43,13 @@ def said(call: Callable[..., Any], *args: Any) -> Any:
     try:
         value = call(*args)
     except OSError as exc:
-        return NAMES.get(exc.errno, type(exc).__name__)
+        return NAMES.get(exc.errno or 0, type(exc).__name__)
     except Exception as exc:
         return type(exc).__name__
     return named(value) if getattr(call, "__name__", "") == "connect_ex" else value
 
 
-def error(sock: socket.socket) -> str | int:
+def error(sock: Socket) -> str | int:
     """Take the pending error: its name, or 0."""
     return named(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
@@ -57,12 +59,12 @@ def named(code: int) -> str | int:
     return NAMES[code] if code else 0
 
 
-def option(sock: socket.socket, name: str, level: int = socket.SOL_SOCKET) -> int:
+def option(sock: Socket, name: str, level: int = socket.SOL_SOCKET) -> int:
     """Return the value of the option *name*."""
     return sock.getsockopt(level, getattr(socket, name))
 
 
-def drain(sock: socket.socket) -> int:
+def drain(sock: Socket) -> int:
     """Receive until there is no more, or the peer has ended; return how many bytes there were."""
     given = 0
     with contextlib.suppress(BlockingIOError):
@@ -71,32 +73,32 @@ def drain(sock: socket.socket) -> int:
     return given
 
 
-def reset(sock: socket.socket) -> None:
+def reset(sock: Socket) -> None:
     """Close by RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()
 
 
 class World(abc.ABC):
-    """Where facts are looked up. A subclass says how sockets and selectors are made, and what it takes to let things arrive."""
+    """Where facts are looked up. A subclass says how sockets and selectors are made, and how things arrive."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path
         self._kept = contextlib.ExitStack()
         self._paths = 0
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._kept.close()
 
     @abc.abstractmethod
-    def make_socket(self, family: int, type: int) -> socket.socket:  # noqa: A002  # as socket.socket() has it
+    def make_socket(self, family: int, type: int) -> Socket:  # noqa: A002  # as socket.socket() has it
         """Return a new blocking socket."""
 
     @abc.abstractmethod
-    def make_socketpair(self, family: int, type: int) -> tuple[socket.socket, socket.socket]:  # noqa: A002  # as above
+    def make_socketpair(self, family: int, type: int) -> tuple[Socket, Socket]:  # noqa: A002  # as above
         """Return two connected blocking sockets."""
 
     @abc.abstractmethod
@@ -107,13 +109,17 @@ class World(abc.ABC):
     def settle(self) -> None:
         """Let arrive what is on its way."""
 
+    def unlink(self, path: str) -> None:
+        """Remove the file of a Unix socket."""
+        os.unlink(path)
+
     # What facts use
 
-    def socket(self, family: int = INET, type: int = STREAM) -> socket.socket:  # noqa: A002  # as above
+    def socket(self, family: int = INET, type: int = STREAM) -> Socket:  # noqa: A002  # as above
         """Return a new blocking socket, which the world closes at its end."""
         return self.keep(self.make_socket(family, type))
 
-    def socketpair(self, family: int = UNIX, type: int = STREAM) -> tuple[socket.socket, socket.socket]:  # noqa: A002
+    def socketpair(self, family: int = UNIX, type: int = STREAM) -> tuple[Socket, Socket]:  # noqa: A002
         """Return two connected blocking sockets, which the world closes at its end."""
         here, there = self.make_socketpair(family, type)
         return self.keep(here), self.keep(there)
@@ -124,18 +130,18 @@ class World(abc.ABC):
         self._kept.callback(made.close)
         return made
 
-    def keep(self, sock: socket.socket) -> socket.socket:
+    def keep(self, sock: Socket) -> Socket:
         """Close *sock* at the world's end."""
         self._kept.callback(sock.close)
         return sock
 
-    def wait(self, sock: socket.socket, events: int) -> None:
+    def wait(self, sock: Socket, events: int) -> None:
         """Wait until *sock* is ready for one of *events*."""
         with self.make_selector("poll") as selector:
             selector.register(sock, events)
             assert selector.select(PATIENCE), f"{sock!r} never became ready"
 
-    def ready(self, sock: socket.socket) -> str:
+    def ready(self, sock: Socket) -> str:
         """Ask every selector, without waiting, for reading, for writing and for both; return what they say in short.
 
         `"rw"`, `"r"`, `"w"` or `""` is what all of them say, whether asked for one thing or for both.
@@ -145,7 +151,7 @@ class World(abc.ABC):
         common = answers["epoll"]
         return ", ".join([common, *(f"{kind}: {said}" for kind, said in answers.items() if said != common)])
 
-    def _ready(self, kind: str, sock: socket.socket) -> str:
+    def _ready(self, kind: str, sock: Socket) -> str:
         singly, both = "", ""
         for events in (READ, WRITE, READ | WRITE):
             with self.make_selector(kind) as selector:
@@ -158,7 +164,7 @@ class World(abc.ABC):
                 singly += letters
         return both if both == singly else f"{singly} singly, {both} together"
 
-    def open(self, family: int = INET, type: int = STREAM) -> socket.socket:  # noqa: A002  # as above
+    def open(self, family: int = INET, type: int = STREAM) -> Socket:  # noqa: A002  # as above
         """Return a new non-blocking socket."""
         sock = self.socket(family, type)
         sock.setblocking(False)
@@ -171,33 +177,33 @@ class World(abc.ABC):
             return str(self.tmp_path / f"{self._paths}.sock")
         return ("127.0.0.1" if family == INET else "::1", 0)
 
-    def bound(self, family: int = INET, type: int = STREAM) -> socket.socket:  # noqa: A002  # as above
+    def bound(self, family: int = INET, type: int = STREAM) -> Socket:  # noqa: A002  # as above
         """Return a non-blocking socket that has a name, and as a stream socket refuses who connects to it."""
         sock = self.open(family, type)
         sock.bind(self.free(family))
         return sock
 
-    def listener(self, family: int = INET, backlog: int = 16) -> socket.socket:
+    def listener(self, family: int = INET, backlog: int = 16) -> Socket:
         """Return a non-blocking socket that listens."""
         sock = self.bound(family)
         sock.listen(backlog)
         return sock
 
-    def dial(self, listener: socket.socket) -> socket.socket:
+    def dial(self, listener: Socket) -> Socket:
         """Return a non-blocking socket that is connected to *listener*, which has not accepted it."""
         sock = self.open(listener.family)
         sock.connect_ex(listener.getsockname())
         self.wait(sock, WRITE)
         return sock
 
-    def accept(self, listener: socket.socket) -> tuple[socket.socket, Any]:
+    def accept(self, listener: Socket) -> tuple[Socket, Any]:
         """Wait for a connection and accept it; the socket is non-blocking."""
         self.wait(listener, READ)
         sock, peer = listener.accept()
         sock.setblocking(False)
         return self.keep(sock), peer
 
-    def fill(self, sock: socket.socket) -> int:
+    def fill(self, sock: Socket) -> int:
         """Send until the kernel takes no more, also after what is on its way has arrived; return how many bytes it took."""
         taken, before = 0, -1
         while taken > before:
@@ -208,7 +214,7 @@ class World(abc.ABC):
             self.settle()
         return taken
 
-    def pair(self, family: int = INET) -> tuple[socket.socket, socket.socket]:
+    def pair(self, family: int = INET) -> tuple[Socket, Socket]:
         """Return both ends of one connection, made through a listener; both are non-blocking."""
         listener = self.listener(family)
         here = self.dial(listener)
@@ -220,10 +226,10 @@ class World(abc.ABC):
 class RealWorld(World):
     """The kernel below."""
 
-    def make_socket(self, family: int, type: int) -> socket.socket:  # noqa: A002  # as above
+    def make_socket(self, family: int, type: int) -> Socket:  # noqa: A002  # as above
         return socket.socket(family, type)
 
-    def make_socketpair(self, family: int, type: int) -> tuple[socket.socket, socket.socket]:  # noqa: A002  # as above
+    def make_socketpair(self, family: int, type: int) -> tuple[Socket, Socket]:  # noqa: A002  # as above
         return socket.socketpair(family, type)
 
     def make_selector(self, kind: str) -> selectors.BaseSelector:
@@ -254,7 +260,7 @@ class Fact:
     @property
     def sentence(self) -> str:
         """What the fact says."""
-        return " ".join((self.script.__doc__ or "").split())
+        return " ".join((self.script.__doc__ or "").partition("\n\n")[0].split())
 
     def run(self, world: World) -> list[Line]:
         """Look the fact up in *world*; return the transcript."""

@@ -212,6 +212,21 @@ def end_before_accept(world: World, family: int) -> Script:
     yield said(there.recv, 100), b""
 
 
+@fact(*TCP, differs="macOS and the BSDs say ENOTCONN")
+def shutdown_of_a_listener(world: World, family: int) -> Script:
+    """A listener that is shut for reading listens no more: it is as a socket that never did, and refuses connections."""
+    listener = world.listener(family)
+    yield said(listener.shutdown, socket.SHUT_WR), None
+    yield said(listener.accept), "EAGAIN"
+    yield said(listener.shutdown, socket.SHUT_RD), None
+    yield said(listener.accept), "EINVAL"
+    yield world.ready(listener), "rw"
+    late = world.open(family)
+    yield said(late.connect_ex, listener.getsockname()), "EINPROGRESS"
+    world.wait(late, READ)
+    yield error(late), "ECONNREFUSED"
+
+
 @fact(INET, UNIX)
 def accept_after_the_backlog_was_full(world: World, family: int) -> Script:
     """Every accept makes room for one more."""

@@ -118,7 +118,7 @@ def shutdown_of_unix_after_both_ends(world: World, family: int) -> Script:
 
 @fact(*TCP, differs="macOS and the BSDs throw away what comes after SHUT_RD")
 def shutdown_of_reading(world: World, family: int) -> Script:
-    """`shutdown(SHUT_RD)` makes a TCP socket readable with b""; the peer does not hear of it, and what it sends is still read."""
+    """`shutdown(SHUT_RD)` makes a TCP socket readable with b""; the peer does not hear of it and is still read."""
     here, there = world.pair(family)
     yield said(here.shutdown, socket.SHUT_RD), None
     yield world.ready(here), "rw"
@@ -197,9 +197,9 @@ def close_is_an_end(world: World, family: int) -> Script:
     yield said(here.getpeername)[:1], world.free(family)[:1]
 
 
-@fact(*TCP, differs="macOS and the BSDs may tell ECONNRESET instead of EPIPE to the second send")
+@fact(*TCP, differs="macOS may say EPROTOTYPE while the connection goes down")
 def send_after_the_peer_closed(world: World, family: int) -> Script:
-    """The first send after the peer's close succeeds and is answered by RST; then send says EPIPE, which is SO_ERROR, too."""
+    """The first send after the peer's close succeeds and is answered by RST; then send says EPIPE, and no error is left."""
     here, there = world.pair(family)
     there.close()
     world.wait(here, READ)
@@ -287,7 +287,7 @@ def close_with_unread_input_resets(world: World, family: int) -> Script:
     yield said(here.getpeername), "ENOTCONN"
 
 
-@fact(*TCP, differs="elsewhere the RST throws away what was not read yet")
+@fact(*TCP, differs="on Windows the RST throws away what was not read yet")
 def close_with_unread_input_after_a_reply(world: World, family: int) -> Script:
     """A reply that arrived before such an RST is read first; then recv says ECONNRESET, once."""
     here, there = world.pair(family)
@@ -347,7 +347,7 @@ def reset_is_reported_to_everybody(world: World, family: int) -> Script:
     yield said(here.shutdown, socket.SHUT_WR), "ENOTCONN"
 
 
-@fact(*TCP, differs="elsewhere the RST throws away what was not read yet")
+@fact(*TCP, differs="on Windows the RST throws away what was not read yet")
 def reset_behind_unread_data(world: World, family: int) -> Script:
     """What had arrived before an RST is read first; then recv says ECONNRESET, once, then b"" for ever."""
     here, there = world.pair(family)
@@ -417,7 +417,7 @@ def reset_of_a_full_buffer(world: World, family: int) -> Script:
 
 @fact(UNIX)
 def close_of_a_full_buffer(world: World, family: int) -> Script:
-    """On a Unix socket the peer's close wakes one who waits to write into a full buffer; send says EPIPE, SO_ERROR ECONNRESET."""
+    """On a Unix socket the peer's close wakes who waits for room in a full buffer; send says EPIPE, SO_ERROR ECONNRESET."""
     here, there = world.pair(family)
     world.fill(here)
     yield world.ready(here), ""

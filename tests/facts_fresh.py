@@ -20,7 +20,7 @@ def fresh_tcp_is_ready(world: World, family: int) -> Script:
 
 @fact(differs="macOS and the BSDs report a fresh Unix socket as not ready at all")
 def fresh_unix_is_ready(world: World) -> Script:
-    """So is a Unix socket."""
+    """A Unix socket that was never connected is reported as a TCP socket is."""
     sock = world.open(UNIX)
     yield world.ready(sock), "rw"
     yield error(sock), 0
@@ -222,7 +222,7 @@ def selectors_refuse(world: World) -> Script:
 
 @fact()
 def selectors_and_numbers_of_nothing(world: World) -> Script:
-    """A number that names nothing is refused by epoll at once, reported as ready by poll, and by select refused each time."""
+    """A number that names nothing is refused by epoll at once, reported as ready by poll, refused by select each time."""
     closed = world.open()
     number = closed.fileno()
     epoll, poll, select = (world.selector(kind) for kind in KINDS)
@@ -237,7 +237,7 @@ def selectors_and_numbers_of_nothing(world: World) -> Script:
 
 @fact(INET, INET6, UNIX)
 def selectors_report_again(world: World, family: int) -> Script:
-    """A selector reports what came after a socket was registered, again each time, until it is read: it is level-triggered."""
+    """What comes after a socket was registered is reported each time until it is read: selectors are level-triggered."""
     for kind in KINDS:
         here, there = world.pair(family)
         selector = world.selector(kind)

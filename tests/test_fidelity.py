@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +10,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.facts")
 
-# Each file adds its facts to the table, in this order.
-from tests import facts_fresh, facts_connect, facts_names, facts_accept, facts_streams, facts_ends, facts_datagrams  # noqa: E402, F401, I001
-from tests.facts import FACTS, Fact, RealWorld, World  # noqa: E402
-
-PAGE = Path(__file__).parent.parent / "docs" / "testing" / "fidelity.md"
+from tests.facts import FACTS, Fact, RealWorld, Script, World, said  # noqa: E402  # its asserts are rewritten
+from tests.facts_page import PAGE, filled  # noqa: E402  # as above
 
 #: Every world in which the facts are to hold.
 WORLDS: dict[str, Callable[[Path], World]] = {"real": RealWorld}
@@ -35,3 +31,21 @@ def test_fact(fact: Fact, world: World) -> None:
     """In each world, every call of the fact is answered as the kernel answers it."""
     transcript = fact.run(world)
     assert all(line.said == line.expected for line in transcript), "\n".join([fact.name, *map(str, transcript)])
+
+
+def test_facts_are_written_down() -> None:
+    """Each fact has a name of its own, a sentence, and a line on the page, which says what the facts say."""
+    assert len({fact.name for fact in FACTS}) == len(FACTS)
+    assert all(fact.sentence.endswith(".") for fact in FACTS)
+    assert PAGE.read_text("utf-8") == filled(PAGE.read_text("utf-8")), "run python -m tests.facts_page"
+
+
+def test_a_fact_that_does_not_hold_is_reported_call_by_call(tmp_path: Path) -> None:
+    """A transcript has each call as it is written, what was said to it, and what the kernel says."""
+
+    def wrong(world: World) -> Script:
+        yield said(world.open().recv, 1), "EAGAIN"
+
+    with RealWorld(tmp_path) as world:
+        (line,) = Fact(wrong, None, "").run(world)
+    assert str(line) == """said(world.open().recv, 1), "EAGAIN"  ->  'ENOTCONN'  (the kernel: 'EAGAIN')"""
