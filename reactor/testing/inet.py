@@ -1,0 +1,87 @@
+"""What TCP and UDP sockets share: addresses, binding, and whether there is a way."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import attrs
+
+from reactor.testing.kernel import IPV4_ANY, IPV6_ANY, LOOPBACK, End, fail, is_ipv6, unmapped
+
+
+@attrs.define(eq=False)
+class InetEnd(End):
+    """An end with a host and a port."""
+
+    host: str = attrs.field(default="", init=False)  # "": not bound
+    port: int = attrs.field(default=0, init=False)
+    peer: tuple[str, int] | None = attrs.field(default=None, init=False)
+
+    def bind(self, address: Any) -> None:
+        if self.host:
+            fail(errno.EINVAL)
+        host = self.kernel.lookup(address[0], self.family)
+        if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
+            fail(errno.EADDRNOTAVAIL)
+        self.occupy(host, address[1])
+
+    def name(self) -> Any:
+        return self.shown((self.host or self.wildcard, self.port))
+
+    @property
+    def is_v6_only(self) -> bool:
+        """IPV6_V6ONLY."""
+        return self.family == socket.AF_INET6 and self.flag(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+    @property
+    def wildcard(self) -> str:
+        """Every interface, in this socket's family."""
+        return IPV6_ANY if self.family == socket.AF_INET6 else IPV4_ANY
+
+    def covers(self, host: str) -> bool:
+        """Tell whether what is sent to *host*, an address of this machine, is for this end."""
+        if unmapped(self.host) == host:
+            return True
+        if is_ipv6(host):
+            return self.host == IPV6_ANY
+        return self.host == IPV4_ANY or (self.host == IPV6_ANY and not self.is_v6_only)
+
+    def shown(self, name: tuple[str, int]) -> Any:
+        """An address as this socket's family has it."""
+        host, port = name
+        if self.family != socket.AF_INET6:
+            return (host, port)
+        return (host if is_ipv6(host) else f"::ffff:{host}", port, 0, 0)
+
+    def occupy(self, host: str, port: int) -> None:
+        """Bind, now that the address has been checked."""
+        self.port = self.kernel.bind_port(self, host, port)
+        self.host = host
+
+    def aim(self, address: Any) -> tuple[str, int]:
+        """Return whom *address* means, and be bound to the address from which there is a way.
+
+        Raises:
+            OSError: there is none.
+        """
+        target = self.kernel.lookup(address[0], self.family)
+        if target in (IPV4_ANY, IPV6_ANY):
+            target = LOOPBACK[self.family]
+        here = unmapped(target)
+        if (
+            not self.kernel.is_own(here)
+            and self.kernel.sim.kernel_at(here) is None
+            and not self.kernel.sim.is_neighbour(here)
+        ):
+            fail(errno.ENETUNREACH)
+        own = self.kernel.addresses[socket.AF_INET6 if is_ipv6(here) else socket.AF_INET]
+        source = here if self.kernel.is_own(here) else own
+        if is_ipv6(target) and not is_ipv6(source):
+            source = f"::ffff:{source}"
+        if not self.host:
+            self.occupy(source, 0)
+        elif self.host == self.wildcard:
+            self.host = source
+        return target, address[1]
