@@ -18,7 +18,7 @@ import selectors
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
@@ -28,7 +28,8 @@ STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 #: The families, as a fact's name has them.
 FAMILIES: dict[int, str] = {INET: "ipv4", INET6: "ipv6", UNIX: "unix"}
 #: The selectors that a world has, and what the standard library calls them.
-KINDS = {"epoll": "EpollSelector", "poll": "PollSelector", "select": "SelectSelector"}
+Kind: TypeAlias = Literal["epoll", "poll", "select"]
+KINDS: dict[Kind, str] = {"epoll": "EpollSelector", "poll": "PollSelector", "select": "SelectSelector"}
 #: Error numbers by name; Linux has one number for two names, and its manual pages use this one.
 NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP"}
 #: What is waited for longer than this does not come. Seconds.
@@ -102,7 +103,7 @@ class World(abc.ABC):
         """Return two connected blocking sockets."""
 
     @abc.abstractmethod
-    def make_selector(self, kind: str) -> selectors.BaseSelector:
+    def make_selector(self, kind: Kind) -> selectors.BaseSelector:
         """Return a new selector of *kind*, one of `KINDS`."""
 
     @abc.abstractmethod
@@ -124,7 +125,7 @@ class World(abc.ABC):
         here, there = self.make_socketpair(family, type)
         return self.keep(here), self.keep(there)
 
-    def selector(self, kind: str) -> selectors.BaseSelector:
+    def selector(self, kind: Kind) -> selectors.BaseSelector:
         """Return a new selector, which the world closes at its end."""
         made = self.make_selector(kind)
         self._kept.callback(made.close)
@@ -151,7 +152,7 @@ class World(abc.ABC):
         common = answers["epoll"]
         return ", ".join([common, *(f"{kind}: {said}" for kind, said in answers.items() if said != common)])
 
-    def _ready(self, kind: str, sock: Socket) -> str:
+    def _ready(self, kind: Kind, sock: Socket) -> str:
         singly, both = "", ""
         for events in (READ, WRITE, READ | WRITE):
             with self.make_selector(kind) as selector:
@@ -176,6 +177,18 @@ class World(abc.ABC):
             self._paths += 1
             return str(self.tmp_path / f"{self._paths}.sock")
         return ("127.0.0.1" if family == INET else "::1", 0)
+
+    def port(self) -> int:
+        """Return the number of a port that nobody has, on any address, of TCP or of UDP."""
+        while True:
+            tcp, udp = self.open(INET6), self.open(INET6, DGRAM)
+            for sock in (tcp, udp):
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            tcp.bind(("::", 0))
+            port: int = tcp.getsockname()[1]
+            with tcp, udp, contextlib.suppress(OSError):
+                udp.bind(("::", port))
+                return port
 
     def bound(self, family: int = INET, type: int = STREAM) -> Socket:  # noqa: A002  # as above
         """Return a non-blocking socket that has a name, and as a stream socket refuses who connects to it."""
@@ -232,7 +245,7 @@ class RealWorld(World):
     def make_socketpair(self, family: int, type: int) -> tuple[Socket, Socket]:  # noqa: A002  # as above
         return socket.socketpair(family, type)
 
-    def make_selector(self, kind: str) -> selectors.BaseSelector:
+    def make_selector(self, kind: Kind) -> selectors.BaseSelector:
         selector: selectors.BaseSelector = getattr(selectors, KINDS[kind])()
         return selector
 

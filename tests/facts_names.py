@@ -146,7 +146,8 @@ def bind_to_the_wildcard_beside_one_address(world: World, family: int) -> Script
 @fact()
 def bind_to_two_addresses(world: World) -> Script:
     """Two addresses of one host have their ports to themselves."""
-    port = world.bound().getsockname()[1]
+    port = world.port()
+    yield said(world.open().bind, ("127.0.0.1", port)), None
     yield said(world.open().bind, ("127.0.0.2", port)), None
 
 
@@ -166,8 +167,8 @@ def bind_of_a_v6only_wildcard(world: World) -> Script:
     """An IPv6 wildcard that speaks IPv6 alone leaves the IPv4 port to others."""
     only = world.open(INET6)
     only.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    only.bind(("::", 0))
-    port = only.getsockname()[1]
+    port = world.port()
+    yield said(only.bind, ("::", port)), None
     yield said(world.open().bind, ("0.0.0.0", port)), None
     yield said(only.setsockopt, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0), "EINVAL"
 
@@ -175,7 +176,8 @@ def bind_of_a_v6only_wildcard(world: World) -> Script:
 @fact()
 def bind_of_a_v6_address_leaves_v4(world: World) -> Script:
     """One IPv6 address leaves the IPv4 port to others, in either mode."""
-    port = world.bound(INET6).getsockname()[1]
+    port = world.port()
+    yield said(world.open(INET6).bind, ("::1", port)), None
     yield said(world.open().bind, ("127.0.0.1", port)), None
 
 
@@ -190,7 +192,8 @@ def bind_to_an_address_of_nobody(world: World) -> Script:
 @fact()
 def tcp_and_udp_ports_are_two(world: World) -> Script:
     """A port of TCP and the same port of UDP have nothing to do with each other."""
-    name = world.bound().getsockname()
+    name = ("127.0.0.1", world.port())
+    yield said(world.open().bind, name), None
     yield said(world.open(INET, socket.SOCK_DGRAM).bind, name), None
 
 

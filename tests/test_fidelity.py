@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import selectors
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +12,41 @@ import pytest
 
 pytest.register_assert_rewrite("tests.facts")
 
-from tests.facts import FACTS, Fact, RealWorld, Script, World, said  # noqa: E402  # its asserts are rewritten
+from reactor.testing import Simulation  # noqa: E402  # as below
+from tests.facts import FACTS, Fact, Kind, RealWorld, Script, World, said  # noqa: E402  # its asserts are rewritten
 from tests.facts_page import PAGE, filled  # noqa: E402  # as above
 
+
+class SimulatedWorld(World):
+    """A host of a simulation, and its loopback, on which nothing takes time."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__(tmp_path)
+        # The checks are for programs on a reactor: they forbid to look at what is ready without acting on it.
+        self.sim = Simulation(seed=0, checks=False)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self.sim.close()
+
+    def make_socket(self, family: int, type: int) -> socket.socket:  # noqa: A002  # as the stdlib has it
+        return self.sim.sockets.socket(family, type)
+
+    def make_socketpair(self, family: int, type: int) -> tuple[socket.socket, socket.socket]:  # noqa: A002  # as above
+        return self.sim.sockets.socketpair(family, type)
+
+    def make_selector(self, kind: Kind) -> selectors.BaseSelector:
+        return self.sim.selector(kind)
+
+    def settle(self) -> None:
+        self.sim.settle()
+
+    def unlink(self, path: str) -> None:
+        self.sim.unlink(path)
+
+
 #: Every world in which the facts are to hold.
-WORLDS: dict[str, Callable[[Path], World]] = {"real": RealWorld}
+WORLDS: dict[str, Callable[[Path], World]] = {"real": RealWorld, "simulated": SimulatedWorld}
 
 
 @pytest.fixture(params=WORLDS)
