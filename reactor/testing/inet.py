@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from reactor.testing.kernel import IPV4_ANY, IPV6_ANY, LOOPBACK, End, fail, is_ipv6, unmapped
+from reactor.testing.kernel import IPV4_ANY, IPV6_ANY, LOOPBACK, End, failure, is_ipv6, unmapped
 
 
 @attrs.define(eq=False)
@@ -21,10 +21,10 @@ class InetEnd(End):
 
     def bind(self, address: Any) -> None:
         if self.host:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         host = self.kernel.lookup(address[0], self.family)
         if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
-            fail(errno.EADDRNOTAVAIL)
+            raise failure(errno.EADDRNOTAVAIL)
         self.occupy(host, address[1])
 
     def name(self) -> Any:
@@ -75,9 +75,8 @@ class InetEnd(End):
             and self.kernel.sim.kernel_at(here) is None
             and not self.kernel.sim.is_neighbour(here)
         ):
-            fail(errno.ENETUNREACH)
-        own = self.kernel.addresses[socket.AF_INET6 if is_ipv6(here) else socket.AF_INET]
-        source = here if self.kernel.is_own(here) else own
+            raise failure(errno.ENETUNREACH)
+        source = here if self.kernel.is_own(here) else self.kernel.own_address(here)
         if is_ipv6(target) and not is_ipv6(source):
             source = f"::ffff:{source}"
         if not self.host:

@@ -10,9 +10,9 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -28,16 +28,16 @@ NVAL = 0x020
 RDHUP = 0x2000
 
 IPV4_ANY, IPV6_ANY = "0.0.0.0", "::"
-LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+LOOPBACK: Mapping[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 #: Interfaces of every host.
 INTERFACES = {"lo": 1, "eth0": 2}
 
 _FIRST_DESCRIPTOR = 3
 
 
-def fail(number: int) -> NoReturn:
-    """Raise the `OSError` of errno *number*."""
-    raise OSError(number, os.strerror(number))
+def failure(number: int) -> OSError:
+    """Return the `OSError` of errno *number*."""
+    return OSError(number, os.strerror(number))
 
 
 def unmapped(host: str) -> str:
@@ -80,7 +80,7 @@ class End:
     # What differs
 
     def poll(self) -> int:
-        """Return the events of poll(2) that are there."""
+        """Tell which events are there, as the system call of that name does."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -88,16 +88,16 @@ class End:
         raise NotImplementedError
 
     def bind(self, address: Any) -> None:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def listen(self, backlog: int) -> None:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def connect(self, address: Any) -> int:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def accept(self) -> tuple[End, Any]:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def send(self, data: bytes, address: Any = None) -> int:
         raise NotImplementedError
@@ -107,7 +107,7 @@ class End:
         raise NotImplementedError
 
     def shutdown(self, *, read: bool, write: bool) -> None:
-        fail(errno.ENOTCONN)
+        raise failure(errno.ENOTCONN)
 
     def name(self) -> Any:
         raise NotImplementedError
@@ -162,7 +162,7 @@ class End:
         ):
             self.options[level, name] = int(bool(value))
         elif level == socket.IPPROTO_TCP and self.family == socket.AF_UNIX:
-            fail(errno.EOPNOTSUPP)
+            raise failure(errno.EOPNOTSUPP)
         else:
             self.options[level, name] = value
 
@@ -184,7 +184,7 @@ class Kernel:
     sim: Simulation = attrs.field(repr=False)
     host: str
     #: The host's own addresses, by family.
-    addresses: dict[int, str]
+    addresses: Mapping[int, str]
     descriptors_max: int
     files: dict[int, Any] = attrs.field(factory=dict, init=False, repr=False)
     _free: list[int] = attrs.field(factory=list, init=False, repr=False)
@@ -202,7 +202,7 @@ class Kernel:
     def check_room(self) -> None:
         """Raise EMFILE if no descriptor is free."""
         if len(self.files) >= self.descriptors_max:
-            fail(errno.EMFILE)
+            raise failure(errno.EMFILE)
 
     def open(self, file: Any) -> int:
         """Return the lowest free number, which now names *file*."""
@@ -226,6 +226,10 @@ class Kernel:
     def is_own(self, host: str) -> bool:
         """Tell whether a numeric address is this host's."""
         return host in self.addresses.values() or host == "::1" or host.startswith("127.")
+
+    def own_address(self, target: str) -> str:
+        """Return this host's address in the family of *target*."""
+        return self.addresses[int(socket.AF_INET6 if is_ipv6(target) else socket.AF_INET)]
 
     def lookup(self, host: str, family: int) -> str:
         """Return the numeric address of *family* that a socket call takes *host* for.
@@ -260,9 +264,9 @@ class Kernel:
                 ):
                     break
             else:
-                fail(errno.EADDRINUSE)
+                raise failure(errno.EADDRINUSE)
         elif any(self._conflicts(end, host, other, listening=False) for other in self.ports.get((end.type, port), ())):
-            fail(errno.EADDRINUSE)
+            raise failure(errno.EADDRINUSE)
         self.ports.setdefault((end.type, port), []).append(end)
         return port
 
@@ -273,7 +277,7 @@ class Kernel:
             other is not end and other.is_listening and self._conflicts(end, end.host, other, listening=True)
             for other in others
         ):
-            fail(errno.EADDRINUSE)
+            raise failure(errno.EADDRINUSE)
 
     def leave_port(self, end: Any) -> None:
         """Forget that *end* is bound."""
@@ -303,7 +307,7 @@ class Kernel:
     def bind_path(self, path: str | bytes, end: Any) -> None:
         """Make the file, or the abstract name, of a Unix socket."""
         if path in self.paths:
-            fail(errno.EADDRINUSE)
+            raise failure(errno.EADDRINUSE)
         self._inode += 1
         self.paths[path] = (self._inode, end)
 

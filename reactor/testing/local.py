@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, fail
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, failure
 
 
 @attrs.define(eq=False)
@@ -35,14 +35,14 @@ class Local(End):
 
     def bind(self, address: Any) -> None:
         if self.path:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         path = self._key(address)
         self.kernel.bind_path(path, self)
         self.path = path
 
     def listen(self, backlog: int) -> None:
         if self.peer is not None or not self.path:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         self.backlog = max(0, backlog)
 
     def connect(self, address: Any) -> int:
@@ -70,9 +70,9 @@ class Local(End):
 
     def accept(self) -> tuple[End, Any]:
         if self.backlog < 0:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         if not self.queue:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         self.kernel.check_room()
         self.kernel.progress += 1
         child = self.queue.popleft()
@@ -81,12 +81,12 @@ class Local(End):
     def send(self, data: bytes, address: Any = None) -> int:
         peer = self.peer
         if peer is None:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         if self.write_shut or peer.read_shut or peer.is_closed:
-            fail(errno.EPIPE)
+            raise failure(errno.EPIPE)
         room = self.send_buffer - len(peer.arrived)
         if data and room <= 0:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         taken = data[: max(0, room)]
         peer.arrived += taken
         self.kernel.progress += bool(taken)
@@ -95,7 +95,7 @@ class Local(End):
 
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
         if self.peer is None:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         if self.arrived:
             data = bytes(self.arrived[:size])
             self.kernel.progress += 1
@@ -105,11 +105,11 @@ class Local(End):
             return data, None
         if self.error:
             self.kernel.progress += 1
-            fail(self.take_error())
+            raise failure(self.take_error())
         if self.read_shut:
             self.kernel.progress += 1
             return b"", None
-        fail(errno.EAGAIN)
+        raise failure(errno.EAGAIN)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
         self.read_shut |= read
@@ -126,7 +126,7 @@ class Local(End):
 
     def peer_name(self) -> Any:
         if self.peer is None:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         return self._peer_path
 
     def poll(self) -> int:

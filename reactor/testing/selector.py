@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from reactor.errors import UsageError
 from reactor.poller import READ, WRITE
-from reactor.testing.kernel import ERR, HUP, IN, NVAL, OUT, fail
+from reactor.testing.kernel import ERR, HUP, IN, NVAL, OUT, failure
 
 if TYPE_CHECKING:
     from reactor.handler import Handler
@@ -54,7 +54,7 @@ class SimulatedSelector(selectors.BaseSelector):
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
         end = self.host.kernel.files.get(fd)
         if end is None and self.kind == "epoll":
-            fail(errno.EBADF)
+            raise failure(errno.EBADF)
         key = selectors.SelectorKey(fileobj, fd, events, data)
 
         def watcher() -> None:
@@ -82,7 +82,7 @@ class SimulatedSelector(selectors.BaseSelector):
         fd = self._find(fileobj)
         if self.kind == "epoll" and self.host.kernel.files.get(fd) is not self._ends[fd]:
             self.unregister(fileobj)
-            fail(errno.ENOENT)
+            raise failure(errno.ENOENT)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         self._look_at(fd)
         self.host.kernel.progress += 1
@@ -92,15 +92,13 @@ class SimulatedSelector(selectors.BaseSelector):
         sim, faults = self.host.sim, self.host.sim.dice_of
         sim.pass_over(self)
         self.host.entered("select")
-        if timeout is not None and timeout <= 0:
-            timeout = 0.0
-        elif faults.early.roll():
+        if faults.early.roll():
             self.host.note("select", "EINTR!")
             return []
         if faults.jump.roll():
             sim.jump(faults.jump.details().between(0.0, sim.faults.stall_seconds_max))
         sim.settle()
-        if timeout != 0.0 and not self.is_ready():
+        if (timeout is None or timeout > 0) and not self.is_ready():
             sim.wait_in(self, timeout)
         ready = self._collect()
         if faults.spurious.roll():
@@ -161,7 +159,7 @@ class SimulatedSelector(selectors.BaseSelector):
             return 0  # a closed one leaves the list by itself: epoll(7), question 6
         if end is None:
             if self.kind == "select":
-                fail(errno.EBADF)
+                raise failure(errno.EBADF)
             found = NVAL
         else:
             found = end.poll()
@@ -214,7 +212,7 @@ class SimulatedEpoll(SimulatedSelector):
             self.host.kernel.close(self._fd)
 
     def poll(self) -> int:
-        """Return the events of poll(2) that are there."""
+        """Tell which events are there, as the system call of that name does."""
         return IN if self.is_ready() else 0
 
     def release(self) -> None:

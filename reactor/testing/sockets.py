@@ -7,14 +7,12 @@ socket does: then virtual time goes on until the call can be finished. It owns i
 from __future__ import annotations
 
 import errno
-import io
-import os
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactor.errors import Unsupported
-from reactor.testing.kernel import ERR, HUP, IN, OUT, End, fail
+from reactor.testing.kernel import ERR, HUP, IN, OUT, End, failure
 from reactor.testing.local import Local
 from reactor.testing.tcp import Tcp
 from reactor.testing.udp import Udp
@@ -37,12 +35,12 @@ def make_end(host: Host, family: int, kind: int) -> End:
     if family == getattr(socket, "AF_UNIX", -1) and kind == socket.SOCK_STREAM:
         return Local(host.kernel, family, kind)
     if family not in (socket.AF_INET, socket.AF_INET6):
-        fail(errno.EAFNOSUPPORT)
+        raise failure(errno.EAFNOSUPPORT)
     if kind == socket.SOCK_STREAM:
         return Tcp(host.kernel, family, kind)
     if kind == socket.SOCK_DGRAM:
         return Udp(host.kernel, family, kind)
-    fail(errno.EPROTONOSUPPORT)
+    raise failure(errno.EPROTONOSUPPORT)
 
 
 class SimulatedSocket(socket.socket):
@@ -117,7 +115,14 @@ class SimulatedSocket(socket.socket):
         return SimulatedSocket(self._host, end, socket.getdefaulttimeout()), peer
 
     def connect_ex(self, address: Any) -> int:
-        number = self._call("connect", lambda: self._end.connect(address))
+        try:
+            number = self._call("connect", lambda: self._end.connect(address))
+        except socket.gaierror:
+            raise
+        except OSError as error:
+            if error.errno is None:
+                raise
+            return error.errno
         if number != errno.EINPROGRESS or self._timeout == 0.0:
             return number
         if not self._host.sim.wait_for(self._host, lambda: self._end.poll() & OUT, self._timeout):
@@ -129,7 +134,7 @@ class SimulatedSocket(socket.socket):
         if number == errno.EAGAIN and self._timeout:
             raise TimeoutError("timed out")
         if number:
-            fail(number)
+            raise failure(number)
 
     # Bytes
 
@@ -253,7 +258,7 @@ class SimulatedSocket(socket.socket):
         """Make one system call: what is to interrupt it strikes first, what follows at once follows, and it is noted."""
         host, fd = self._host, self._fd
         if fd < 0:
-            fail(errno.EBADF)
+            raise failure(errno.EBADF)
         host.entered(what)
         try:
             result = call()
@@ -281,7 +286,7 @@ class SimulatedSocket(socket.socket):
         if self._timeout == 0.0 or at_once:
             if host.strikes_again(end, what, events):
                 host.note(what, self._fd, "EAGAIN!")
-                fail(errno.EAGAIN)
+                raise failure(errno.EAGAIN)
             return self._call(what, call, *shown)
         deadline = None if self._timeout is None else host.sim.now + self._timeout
         while True:

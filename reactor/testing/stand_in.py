@@ -1,4 +1,4 @@
-"""A stand-in for the module `socket`: for code, most of all tests, that makes its sockets by itself and shall not know where.
+"""A stand-in for the module `socket`: for code, tests most of all, that makes its sockets by itself.
 
 What it does not have is the real module's: constants, exceptions, functions that ask nobody.
 """
@@ -9,7 +9,7 @@ import errno
 import socket as real
 from typing import TYPE_CHECKING, Any
 
-from reactor.testing.kernel import fail
+from reactor.testing.kernel import failure
 from reactor.testing.local import local_pair
 from reactor.testing.sockets import SimulatedSocket, make_end
 
@@ -26,7 +26,7 @@ class SocketModule:
     def __getattr__(self, name: str) -> Any:
         return getattr(real, name)
 
-    def socket(self, family: int = real.AF_INET, type: int = real.SOCK_STREAM, proto: int = 0) -> SimulatedSocket:  # noqa: A002  # the stdlib's name
+    def socket(self, family: int = real.AF_INET, type: int = real.SOCK_STREAM, proto: int = 0) -> SimulatedSocket:
         """Like `socket.socket`."""
         return SimulatedSocket(self._host, make_end(self._host, family, type), real.getdefaulttimeout())
 
@@ -34,11 +34,11 @@ class SocketModule:
         self,
         family: int = getattr(real, "AF_UNIX", 1),
         type: int = real.SOCK_STREAM,
-        proto: int = 0,  # noqa: A002, B008
+        proto: int = 0,
     ) -> tuple[SimulatedSocket, SimulatedSocket]:
         """Like `socket.socketpair`: Unix streams."""
         if family != getattr(real, "AF_UNIX", 1) or type != real.SOCK_STREAM:
-            fail(errno.EOPNOTSUPP)
+            raise failure(errno.EOPNOTSUPP)
         one, other = local_pair(self._host.kernel)
         return SimulatedSocket(self._host, one), SimulatedSocket(self._host, other)
 
