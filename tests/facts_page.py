@@ -44,7 +44,8 @@ def row(same: list[Fact]) -> str:
 
 def differences() -> str:
     """Return the table of what is known to be different elsewhere."""
-    rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(fact.differs)} |\n" for fact in FACTS if fact.differs)
+    notes = ((fact, "; ".join(filter(None, (fact.differs, fact.simulated)))) for fact in FACTS)
+    rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(note)} |\n" for fact, note in notes if note)
     return "\n| fact | elsewhere |\n| --- | --- |\n" + "".join(rows) + "\n"
 
 
