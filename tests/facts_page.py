@@ -44,7 +44,12 @@ def row(same: list[Fact]) -> str:
 
 def differences() -> str:
     """Return the table of what is known to be different elsewhere."""
-    rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(fact.differs)} |\n" for fact in FACTS if fact.differs)
+    rows = dict.fromkeys(
+        f"| `{fact.script.__name__}` | {cell(fact.differs)} |\n"
+        for file in FILES
+        for fact in FACTS
+        if fact.differs and fact.script.__module__ == file.__name__
+    )
     return "\n| fact | elsewhere |\n| --- | --- |\n" + "".join(rows) + "\n"
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.facts")
-
-from reactor.testing import Simulation  # noqa: E402  # as below
-from tests.facts import FACTS, Fact, Kind, RealWorld, Script, World, said  # noqa: E402  # its asserts are rewritten
-from tests.facts_page import PAGE, filled  # noqa: E402  # as above
+from reactor.testing import Simulation
+from tests.facts import FACTS, Fact, Kind, RealWorld, Script, World, said
+from tests.facts_page import PAGE, filled
 
 
 class SimulatedWorld(World):
