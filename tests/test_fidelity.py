@@ -23,9 +23,10 @@ class SimulatedWorld(World):
         # The checks are for programs on a reactor: they forbid to look at what is ready without acting on it.
         self.sim = Simulation(seed=0, checks=False)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
         super().__exit__()
-        self.sim.close()
+        if kind is None:
+            self.sim.close()
 
     def make_socket(self, family: int, type: int) -> socket.socket:  # noqa: A002  # as the stdlib has it
         return self.sim.sockets.socket(family, type)
