@@ -144,7 +144,8 @@ class World(abc.ABC):
         """Wait until *sock* is ready for one of *events*."""
         with self.make_selector("poll") as selector:
             selector.register(sock, events)
-            assert selector.select(PATIENCE), f"{sock!r} never became ready"
+            if not selector.select(PATIENCE):
+                raise TimeoutError(f"{sock!r} never became ready")
 
     def ready(self, sock: Socket) -> str:
         """Ask every selector, without waiting, for reading, for writing and for both; return what they say in short.
@@ -310,7 +311,7 @@ def text_of(script: Any) -> str:
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip().removeprefix("yield ")
 
 
-#: Every fact, in the order of the files; `fact` adds to it.
+#: Every fact of the files that were imported; `fact` adds to it.
 FACTS: list[Fact] = []
 
 

@@ -104,6 +104,66 @@ def accept_on_a_dual_stack(world: World) -> Script:
 
 
 @fact()
+def listeners_on_two_addresses(world: World) -> Script:
+    """A listener on one address of the host does not hear of connections to another."""
+    port = world.port()
+    listener = world.open()
+    yield said(listener.bind, ("127.0.0.1", port)), None
+    listener.listen(4)
+    sock = world.open()
+    yield said(sock.connect_ex, ("127.0.0.2", port)), "EINPROGRESS"
+    world.wait(sock, READ)
+    yield error(sock), "ECONNREFUSED"
+    other = world.open()
+    yield said(other.bind, ("127.0.0.2", port)), None
+    other.listen(4)
+    late = world.open()
+    yield said(late.connect_ex, ("127.0.0.2", port)), "EINPROGRESS"
+    world.wait(other, READ)
+    yield (world.ready(listener), world.ready(other)), ("", "r")
+
+
+@fact()
+def listeners_of_two_families(world: World) -> Script:
+    """On one port a listener for IPv6 alone and one for IPv4 each hear of their own."""
+    port = world.port()
+    four, six = world.open(INET), world.open(INET6)
+    six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    yield said(four.bind, ("0.0.0.0", port)), None
+    yield said(six.bind, ("::", port)), None
+    four.listen(4)
+    six.listen(4)
+    yield said(world.open(INET).connect_ex, ("127.0.0.1", port)), "EINPROGRESS"
+    world.wait(four, READ)
+    yield (world.ready(four), world.ready(six)), ("r", "")
+    yield said(world.open(INET6).connect_ex, ("::1", port)), "EINPROGRESS"
+    world.wait(six, READ)
+    _, peer = world.accept(six)
+    yield peer[0], "::1"
+
+
+@fact(*TCP)
+def listeners_that_share_a_port(world: World, family: int) -> Script:
+    """Of two listeners with SO_REUSEPORT each connection comes to one; those that wait are reset when theirs closes."""
+    one, two = world.open(family), world.open(family)
+    for listener in (one, two):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    one.bind(world.free(family))
+    two.bind(one.getsockname())
+    one.listen(64)
+    two.listen(64)
+    socks = [world.dial(one) for _ in range(32)]
+    world.settle()
+    accepted = 0
+    while world.ready(one):
+        world.accept(one)
+        accepted += 1
+    two.close()
+    world.settle()
+    yield accepted + [said(sock.recv, 1) for sock in socks].count("ECONNRESET"), 32
+
+
+@fact()
 def v6only_listener_refuses_v4(world: World) -> Script:
     """A listener that speaks IPv6 alone refuses IPv4."""
     listener = world.open(INET6)

@@ -282,6 +282,35 @@ def tcp_backlog_that_is_full(world: World) -> Script:
     yield world.ready(first), "w"
 
 
+@fact()
+def shutdown_while_connecting(world: World) -> Script:
+    """A connect in progress is given up by shutdown: the error is ECONNRESET, and the socket is not connected."""
+    listener = world.listener(backlog=0)
+    world.dial(listener)
+    late = world.open()
+    yield said(late.connect_ex, listener.getsockname()), "EINPROGRESS"
+    world.settle()
+    yield said(late.shutdown, socket.SHUT_WR), None
+    yield world.ready(late), "rw"
+    yield error(late), "ECONNRESET"
+    yield error(late), 0
+    yield said(late.getpeername), "ENOTCONN"
+    yield said(late.shutdown, socket.SHUT_WR), "ENOTCONN"
+
+
+@fact()
+def close_while_connecting(world: World) -> Script:
+    """A connect in progress whose socket is closed leaves nothing at the listener."""
+    listener = world.listener(backlog=0)
+    world.dial(listener)
+    late = world.open()
+    yield said(late.connect_ex, listener.getsockname()), "EINPROGRESS"
+    late.close()
+    world.accept(listener)
+    world.settle()
+    yield world.ready(listener), ""
+
+
 @fact(differs="macOS and the BSDs say ECONNREFUSED")
 def unix_backlog_that_is_full(world: World) -> Script:
     """Where the backlog is full a Unix connect says EAGAIN and has not begun: the socket looks as a fresh one does."""
@@ -386,11 +415,16 @@ def listener_that_closes_resets_who_waits(world: World, family: int) -> Script:
     listener = world.listener(family)
     sock = world.dial(listener)
     yield world.ready(sock), "w"
+    name = listener.getsockname()
     listener.close()
     world.wait(sock, READ)
     yield world.ready(sock), "rw"
     yield said(sock.recv, 1), "ECONNRESET"
     yield said(sock.recv, 1), b""
+    late = world.open(family)
+    yield said(late.connect_ex, name), "EINPROGRESS"
+    world.wait(late, READ)
+    yield error(late), "ECONNREFUSED"
 
 
 @fact()

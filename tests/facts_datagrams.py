@@ -88,6 +88,21 @@ def udp_size(world: World, family: int) -> Script:
 
 
 @fact(*UDP)
+def udp_overflow(world: World, family: int) -> Script:
+    """What comes when the receiver's buffer is full is lost, and the sender does not hear of it; the first ones are kept."""
+    here, there = world.open(family, DGRAM), world.bound(family, DGRAM)
+    there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    yield {said(here.sendto, b"%04d" % number, there.getsockname()) for number in range(1000)}, {4}
+    yield world.ready(here), "w"
+    world.settle()
+    got = []
+    while isinstance(data := said(there.recv, 100), bytes):
+        got.append(data)
+    yield 0 < len(got) < 1000, True
+    yield got == [b"%04d" % number for number in range(len(got))], True
+
+
+@fact(*UDP)
 def udp_connected(world: World, family: int) -> Script:
     """Connecting a UDP socket sends nothing, names its peer, and shuts out everybody else."""
     here, there, other = world.bound(family, DGRAM), world.bound(family, DGRAM), world.bound(family, DGRAM)

@@ -428,6 +428,71 @@ def close_of_a_full_buffer(world: World, family: int) -> Script:
     yield said(here.recv, 10), b""
 
 
+@fact(*TCP)
+def close_with_unread_input_of_a_full_buffer(world: World, family: int) -> Script:
+    """Where the peer of a full TCP buffer closes without reading, who waits for room is woken, and told ECONNRESET once."""
+    here, there = world.pair(family)
+    world.fill(here)
+    yield world.ready(here), ""
+    there.close()
+    world.wait(here, WRITE)
+    yield world.ready(here), "rw"
+    yield said(here.send, b"x"), "ECONNRESET"
+    yield said(here.send, b"x"), "EPIPE"
+    yield said(here.recv, 10), b""
+    yield error(here), 0
+
+
+@fact(*TCP)
+def close_with_unread_input_behind_an_end(world: World, family: int) -> Script:
+    """Where a peer ends its way first and then closes with unread input, the reader has its end, and the writer EPIPE."""
+    here, there = world.pair(family)
+    there.send(b"reply")
+    there.shutdown(socket.SHUT_WR)
+    here.send(b"unread")
+    world.wait(there, READ)
+    there.close()
+    world.settle()
+    yield world.ready(here), "rw"
+    yield said(here.recv, 10), b"reply"
+    yield said(here.recv, 10), b""
+    yield said(here.send, b"x"), "EPIPE"
+    yield error(here), 0
+
+
+@fact(*TCP)
+def reset_throws_away_what_is_queued(world: World, family: int) -> Script:
+    """SO_LINGER 0 throws away what was not sent yet: the peer reads what has arrived, then ECONNRESET."""
+    here, there = world.pair(family)
+    taken = world.fill(here)
+    reset(here)
+    world.settle()
+    given = 0
+    for _ in range(taken):
+        chunk = said(there.recv, 65536)
+        if not isinstance(chunk, bytes) or not chunk:
+            break
+        given += len(chunk)
+    yield 0 < given < taken, True
+    yield chunk, "ECONNRESET"
+    yield said(there.recv, 10), b""
+
+
+@fact(*ALL)
+def both_close_at_once(world: World, family: int) -> Script:
+    """Where both ends send, shut their ways and then read, both read everything and an end."""
+    here, there = world.pair(family)
+    here.send(b"from here")
+    there.send(b"from there")
+    here.shutdown(socket.SHUT_WR)
+    there.shutdown(socket.SHUT_WR)
+    world.settle()
+    yield (world.ready(here), world.ready(there)), ("rw", "rw")
+    yield (said(here.recv, 100), said(here.recv, 100)), (b"from there", b"")
+    yield (said(there.recv, 100), said(there.recv, 100)), (b"from here", b"")
+    yield (error(here), error(there)), (0, 0)
+
+
 @fact()
 def linger_0_on_unix_is_a_close(world: World) -> Script:
     """A Unix socket knows no RST: SO_LINGER changes nothing, and the peer reads an end."""

@@ -79,6 +79,7 @@ def nothing_is_sent_or_asked_for(world: World, family: int) -> Script:
     yield world.ready(there), "w"
     yield said(there.recv, 10), "EAGAIN"
     yield said(there.recv, 0), b""
+    yield said(there.recv_into, bytearray()), 0
     here.send(b"x")
     world.wait(there, READ)
     yield said(there.recv, 0), b""

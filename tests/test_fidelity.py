@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.facts")
-
-from reactor.testing import Simulation  # noqa: E402  # as below
-from tests.facts import FACTS, Fact, Kind, RealWorld, Script, World, said  # noqa: E402  # its asserts are rewritten
-from tests.facts_page import PAGE, filled  # noqa: E402  # as above
+from reactor.testing import Simulation
+from tests.facts import FACTS, Fact, Kind, RealWorld, Script, World, said
+from tests.facts_page import PAGE, filled
 
 
 class SimulatedWorld(World):
@@ -25,9 +23,10 @@ class SimulatedWorld(World):
         # The checks are for programs on a reactor: they forbid to look at what is ready without acting on it.
         self.sim = Simulation(seed=0, checks=False)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
         super().__exit__()
-        self.sim.close()
+        if kind is None:
+            self.sim.close()
 
     def make_socket(self, family: int, type: int) -> socket.socket:  # noqa: A002  # as the stdlib has it
         return self.sim.sockets.socket(family, type)
