@@ -19,6 +19,8 @@ Each class says whose fault it is and what to do::
     ├── ConnectError             the network or the peer: retry, or give up   (also OSError)
     │   └── ConnectTimeout       nobody answered in time                      (also TimeoutError)
     ├── BufferOverflow           the peer: it reads more slowly than we write
+    ├── FileShrank               whoever changed a file while it was being sent
+    ├── NotSent                  nobody: the connection ended before the bytes had gone
     └── IllegalMove              this library: please report it
 
 Children of `OSError` keep `errno`. Plain `OSError` never comes out of a hook of the library; it stands in
@@ -118,6 +120,14 @@ class ConnectTimeout(ConnectError, TimeoutError):
 
 class BufferOverflow(ReactorError):
     """More was queued for a slow peer than `Limits.hard` allows; the connection was aborted."""
+
+
+class FileShrank(ReactorError):
+    """A file that was being sent has become shorter than it was; the connection was aborted, since the rest cannot come."""
+
+
+class NotSent(ReactorError):
+    """What `on_sent` hears when the bytes will never be sent, and no other error says why."""
 
 
 class IllegalMove(ReactorError):

@@ -6,7 +6,7 @@ is not known here: see `stream`, `acceptor`, `connector`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -200,6 +200,10 @@ class Handler:
     def _shut_down(self, grace: float) -> None:
         """The reactor shuts down; a subclass may take *grace* seconds to finish."""
         self._close(SHUTDOWN)
+
+    def _last_calls(self) -> Iterable[Callable[[], object]]:
+        """Return what has to be called before `on_close`."""
+        return ()
 
     def _closing(self) -> None:
         """The end has begun: a subclass brings its own states to theirs. No user code is called from here."""

@@ -123,6 +123,8 @@ class Loop:
     log: Logger = attrs.field(init=False, repr=False)
     counts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
     passes: int = attrs.field(init=False, repr=False, default=0)
+    #: Bytes in the write queues of all streams; not those that a hook has written and that are not offered to the kernel yet.
+    queued: int = attrs.field(init=False, repr=False, default=0)
     events: int = attrs.field(init=False, repr=False, default=0)
 
     _clock: Callable[[], float] = attrs.field(init=False, repr=False)
@@ -600,6 +602,8 @@ class Loop:
         made = len(closed)
         for _ in range(made):
             handler = closed.popleft()
+            for call in handler._last_calls():
+                self.guard(handler, "on_sent", call)
             handler._life = move(LIFE, handler._life, LifeEvent.TELL)
             try:
                 assert handler.reason is not None
@@ -690,7 +694,7 @@ class Loop:
             handlers=len(self.handlers),
             timers=len(self.timers),
             calls_queued=len(self._soon) + len(self._inbox),
-            bytes_queued=sum(getattr(handler, "buffered", 0) for handler in self.handlers),
+            bytes_queued=self.queued,
             seconds_idle=self._idle,
         )
 

@@ -38,6 +38,25 @@ class Limits:
     #: How long a closed stream then reads and drops, so that no RST destroys its last bytes.  # apache 2 s, nginx 5 s
     linger: float = attrs.field(default=2.0, validator=_seconds)
 
+    #: Seconds without a byte in either direction, until `on_timeout("idle")`; None: any.  # asyncio, twisted: none
+    idle_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+    #: Seconds without a byte from the peer, until `on_timeout("read")`.
+    read_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+    #: Seconds in which the peer takes nothing although something is queued, until `on_timeout("write")`.  # nginx 60 s
+    write_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+    #: Seconds from the connection's beginning, until `on_timeout("lifetime")`.
+    lifetime: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+
+    @property
+    def timeouts(self) -> tuple[tuple[str, float | None], ...]:
+        """Each deadline's kind, and its seconds."""
+        return (
+            ("idle", self.idle_timeout),
+            ("read", self.read_timeout),
+            ("write", self.write_timeout),
+            ("lifetime", self.lifetime),
+        )
+
     def __attrs_post_init__(self) -> None:
         if not self.low <= self.high <= self.hard:
             raise UsageError(f"Limits need low <= high <= hard, not {self.low}, {self.high}, {self.hard}")

@@ -8,6 +8,7 @@ and the same production code runs on a simulated network.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -167,6 +168,40 @@ class System:
     def raise_signal(self, number: int) -> None:
         """Send signal *number* to this process."""
         signal.raise_signal(number)
+
+    # Files that are sent
+
+    def file_size(self, fd: int) -> int:
+        """Return how many bytes the file behind *fd* has.
+
+        Raises:
+            OSError: it is not open, or no regular file.
+        """
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return found.st_size
+
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        """Have the kernel copy bytes of a file to *sock*; return how many it took, 0 at the file's end: sendfile(2).
+
+        Raises:
+            OSError: EAGAIN; or one of `errnos.CANNOT_SENDFILE`, where it cannot.
+        """
+        if not hasattr(os, "sendfile"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return os.sendfile(sock.fileno(), fd, offset, count)
+
+    def read_at(self, fd: int, offset: int, count: int) -> bytes:
+        """Return up to *count* bytes of a file from *offset* on; b"" at its end."""
+        if hasattr(os, "pread"):
+            return os.pread(fd, count, offset)
+        position = os.lseek(fd, 0, os.SEEK_CUR)
+        try:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.read(fd, count)
+        finally:
+            os.lseek(fd, position, os.SEEK_SET)
 
     # The files of Unix sockets
 

@@ -1,0 +1,70 @@
+"""Rates: how many bytes a connection, or a group of them, may move. Pure: `now` is an argument, and nobody sleeps.
+
+A bucket holds tokens, one a byte, and fills at the rate (RFC 2697 draws one). Whoever moves bytes takes tokens, more than
+there are if need be; then nothing moves until the debt is paid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+
+from reactor.errors import UsageError
+
+
+def _rate(instance: Any, field: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise UsageError(f"RateLimit.{field.name} is a finite number above 0, not {value!r}")
+
+
+@attrs.frozen
+class RateLimit:
+    """At most *rate* bytes per second, and *burst* bytes at once after a rest; by default those of one second.
+
+    Raises:
+        UsageError: what is no finite number above 0.
+    """
+
+    rate: float = attrs.field(validator=_rate)
+    burst: float = attrs.field(validator=_rate, default=attrs.Factory(lambda self: self.rate, takes_self=True))
+
+
+@attrs.define(eq=False)
+class RateGroup:
+    """One limit for all streams that are given it: whoever comes takes, and each gets at least *share* bytes at a time.
+
+    Given to one stream, it is that stream's own. Give it to many, and together they keep to it.
+    """
+
+    limit: RateLimit
+    #: Bytes that a stream may move when it is its turn, be the bucket as empty as it may: so nobody starves.
+    share: int = 1024
+    _tokens: float = attrs.field(init=False)
+    _at: float = attrs.field(init=False, default=-math.inf)
+
+    def __attrs_post_init__(self) -> None:
+        self._tokens = self.limit.burst
+
+    def allowance(self, now: float) -> int:
+        """Return how many bytes may move at *now*: 0, or at least `share`."""
+        self._fill(now)
+        return 0 if self._tokens <= 0 else max(self.share, int(self._tokens))
+
+    def take(self, count: int, now: float) -> None:
+        """Note that *count* bytes have moved."""
+        self._fill(now)
+        self._tokens -= count
+
+    def delay(self, now: float) -> float:
+        """Return in how many seconds something may move again."""
+        self._fill(now)
+        # A little more than nothing has to be there: as much as is worth a call.
+        wanted = min(self.share, self.limit.burst)
+        return max(0.0, (wanted - self._tokens) / self.limit.rate)
+
+    def _fill(self, now: float) -> None:
+        if now > self._at:
+            self._tokens = min(self.limit.burst, self._tokens + (now - max(self._at, 0.0)) * self.limit.rate)
+            self._at = now
