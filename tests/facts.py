@@ -110,6 +110,10 @@ class World(abc.ABC):
     def settle(self) -> None:
         """Let arrive what is on its way."""
 
+    @abc.abstractmethod
+    def reopen(self, number: int) -> Socket:
+        """Return a socket made of a number that was detached."""
+
     def unlink(self, path: str) -> None:
         """Remove the file of a Unix socket."""
         os.unlink(path)
@@ -246,6 +250,9 @@ class RealWorld(World):
     def make_socketpair(self, family: int, type: int) -> tuple[Socket, Socket]:  # noqa: A002  # as above
         return socket.socketpair(family, type)
 
+    def reopen(self, number: int) -> Socket:
+        return self.keep(socket.socket(fileno=number))
+
     def make_selector(self, kind: Kind) -> selectors.BaseSelector:
         selector: selectors.BaseSelector = getattr(selectors, KINDS[kind])()
         return selector
@@ -260,11 +267,13 @@ class RealWorld(World):
 
 @attrs.frozen
 class Fact:
-    """One thing that kernels do: a script, the family that it is run for, and where another kernel is known to differ."""
+    """One thing that kernels do: a script, the family that it is run for, and who is known to do it otherwise."""
 
     script: Callable[..., Script]
     family: int | None
-    differs: str
+    differs: str = ""
+    #: Why it does not hold in a simulation, if it does not.
+    simulated: str = ""
 
     @property
     def name(self) -> str:
@@ -306,11 +315,11 @@ def text_of(script: Any) -> str:
 FACTS: list[Fact] = []
 
 
-def fact(*families: int, differs: str = "") -> Callable[[Callable[..., Script]], Callable[..., Script]]:
+def fact(*families: int, differs: str = "", simulated: str = "") -> Callable[[Callable[..., Script]], Callable[..., Script]]:
     """Make a function a fact: once, or once for each of *families*, which is then its second argument."""
 
     def add(script: Callable[..., Script]) -> Callable[..., Script]:
-        FACTS.extend(Fact(script, family, differs) for family in families or (None,))
+        FACTS.extend(Fact(script, family, differs, simulated) for family in families or (None,))
         return script
 
     return add

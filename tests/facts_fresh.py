@@ -194,7 +194,7 @@ def detached_numbers_stay_taken(world: World) -> Script:
     yield here.fileno(), -1
     yield said(here.send, b"x"), "EBADF"
     yield world.open().fileno() != number, True
-    again = world.keep(type(here)(INET, STREAM, 0, fileno=number))
+    again = world.reopen(number)
     yield said(again.send, b"again"), 5
     world.wait(there, READ)
     yield said(there.recv, 10), b"again"

@@ -230,14 +230,19 @@ def listen_on_udp(world: World) -> Script:
 @fact()
 def unix_file_that_exists(world: World) -> Script:
     """A path at which anything is, a dead socket too, is taken until it is unlinked."""
-    one, path = world.bound(UNIX), world.free(UNIX)
+    one = world.bound(UNIX)
     name = one.getsockname()
     yield said(world.open(UNIX).bind, name), "EADDRINUSE"
     one.close()
     yield said(world.open(UNIX).bind, name), "EADDRINUSE"
     world.unlink(name)
     yield said(world.open(UNIX).bind, name), None
-    yield said(world.open(UNIX).bind, path + "/none/here"), "ENOENT"
+
+
+@fact(simulated="a simulated host has every directory")
+def bind_in_no_directory(world: World) -> Script:
+    """A path in a directory that is not there is refused."""
+    yield said(world.open(UNIX).bind, world.free(UNIX) + "/none/here"), "ENOENT"
 
 
 @fact(differs="Linux alone has abstract names")

@@ -44,12 +44,14 @@ def row(same: list[Fact]) -> str:
 
 def differences() -> str:
     """Return the table of what is known to be different elsewhere."""
-    rows = dict.fromkeys(
-        f"| `{fact.script.__name__}` | {cell(fact.differs)} |\n"
+    notes = (
+        (fact, "; ".join(filter(None, (fact.differs, fact.simulated))))
         for file in FILES
         for fact in FACTS
-        if fact.differs and fact.script.__module__ == file.__name__
+        if fact.script.__module__ == file.__name__
     )
+    rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(note)} |
+" for fact, note in notes if note)
     return "\n| fact | elsewhere |\n| --- | --- |\n" + "".join(rows) + "\n"
 
 

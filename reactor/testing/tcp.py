@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from reactor.testing.inet import InetEnd
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, Kernel, failure, is_ipv6, unmapped
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, TIME_WAIT_SECONDS, End, Kernel, failure, is_ipv6, unmapped
 from reactor.testing.network import (
     GIVE_UP_SECONDS,
     RETRANSMIT_SECONDS_MAX,
@@ -172,6 +172,7 @@ class Tcp(InetEnd):
     outgoing: Flow | None = attrs.field(default=None, init=False, repr=False)
     #: The FIN has come: SOCK_DONE.
     done: bool = attrs.field(default=False, init=False)
+    _ended_first: bool = attrs.field(default=False, init=False)
     # `connect` was called, and its outcome not told by a second call yet: SS_CONNECTING.
     _connecting: bool = attrs.field(default=False, init=False)
     backlog: int = attrs.field(default=0, init=False)
@@ -194,7 +195,11 @@ class Tcp(InetEnd):
             return self._connect_again()
         if self.state is not State.CLOSED or self.peer is not None:
             return errno.EISCONN
-        self.peer = self.aim(address)
+        target = self.aim(address)
+        others = self.kernel.ports.get((self.type, self.port), ())
+        if any(other is not self and (other.peer, other.host) == (target, self.host) for other in others):
+            return errno.EADDRNOTAVAIL
+        self.peer = target
         self.state, self._connecting = State.SYN_SENT, True
         self.kernel.progress += 1
         self._syn(0)
@@ -362,6 +367,7 @@ class Tcp(InetEnd):
         child.options.update(listener.options)
         child.send_buffer, child.receive_buffer = listener.send_buffer, listener.receive_buffer
         child.state, child._listener = State.ESTABLISHED, listener
+        kernel.take_name(child)
         back = sim.path(kernel.host, self.kernel.host)
         self._join(child, path, back)
         assert child.outgoing is not None
@@ -410,6 +416,7 @@ class Tcp(InetEnd):
     def _cancelled(self, listener: Tcp, child: Tcp) -> None:
         listener._coming -= 1
         child.state = State.CLOSED
+        child.kernel.free_name(child)
 
     def _refused(self) -> None:
         self.give_up(errno.ECONNREFUSED)
@@ -452,6 +459,7 @@ class Tcp(InetEnd):
         """The peer's FIN is here."""
         if self.state is State.ESTABLISHED:
             self.read_shut = self.done = True
+            self._ended_first = self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED
             self.finish()
             self.touch()
 
@@ -459,12 +467,15 @@ class Tcp(InetEnd):
         """Be closed if both directions have ended: TIME_WAIT is not the socket's any more."""
         if self.done and self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED:
             self._done()
+            if self._ended_first:
+                self.kernel.take_name(self, self.kernel.sim.now + TIME_WAIT_SECONDS)
 
     def _done(self) -> None:
         """tcp_done."""
         self.state = State.CLOSED
         self.read_shut = self.write_shut = True
         self.kernel.leave_port(self)
+        self.kernel.free_name(self)
         self.touch()
 
     def give_up(self, number: int) -> None:

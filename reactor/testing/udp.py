@@ -37,6 +37,8 @@ class Udp(InetEnd):
             raise failure(errno.EDESTADDRREQ)
         if len(data) > DATAGRAM_BYTES_MAX:
             raise failure(errno.EMSGSIZE)
+        if address is not None and not address[1]:
+            raise failure(errno.EINVAL)
         was_wild = self.host in ("", self.wildcard)
         target = self.peer if address is None else self.aim(address)
         assert target is not None
