@@ -50,8 +50,7 @@ def differences() -> str:
         for fact in FACTS
         if fact.script.__module__ == file.__name__
     )
-    rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(note)} |
-" for fact, note in notes if note)
+    rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(note)} |\n" for fact, note in notes if note)
     return "\n| fact | elsewhere |\n| --- | --- |\n" + "".join(rows) + "\n"
 
 
