@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from types import ModuleType
 
 from tests import facts_accept, facts_connect, facts_datagrams, facts_ends, facts_fresh, facts_names, facts_streams
 from tests.facts import FACTS, FAMILIES, Fact
@@ -30,10 +31,13 @@ def facts() -> str:
     for file in FILES:
         head = (file.__doc__ or "").removeprefix("Facts about ").partition(":")[0].rstrip(".")
         parts.append(f"\n## {head[0].upper()}{head[1:]}\n\n| fact | of | says |\n| --- | --- | --- |\n")
-        for script, same in itertools.groupby(FACTS, lambda fact: fact.script):
-            if script.__module__ == file.__name__:
-                parts.append(row(list(same)))
+        parts += [row(list(same)) for _, same in itertools.groupby(of(file), lambda fact: fact.script)]
     return "".join(parts) + "\n"
+
+
+def of(file: ModuleType) -> list[Fact]:
+    """Return the facts of one file."""
+    return [fact for fact in FACTS if fact.script.__module__ == file.__name__]
 
 
 def row(same: list[Fact]) -> str:
@@ -44,12 +48,7 @@ def row(same: list[Fact]) -> str:
 
 def differences() -> str:
     """Return the table of what is known to be different elsewhere."""
-    notes = (
-        (fact, "; ".join(filter(None, (fact.differs, fact.simulated))))
-        for file in FILES
-        for fact in FACTS
-        if fact.script.__module__ == file.__name__
-    )
+    notes = ((fact, "; ".join(filter(None, (fact.differs, fact.simulated)))) for file in FILES for fact in of(file))
     rows = dict.fromkeys(f"| `{fact.script.__name__}` | {cell(note)} |\n" for fact, note in notes if note)
     return "\n| fact | elsewhere |\n| --- | --- |\n" + "".join(rows) + "\n"
 

@@ -232,9 +232,7 @@ class LocalDatagram(End):
 
     def _find(self, address: Any) -> LocalDatagram | int:
         found = find_path(self, address)
-        if isinstance(found, int) or found.type == self.type:
-            return found
-        return errno.EPROTOTYPE
+        return found if isinstance(found, (int, LocalDatagram)) else errno.EPROTOTYPE
 
 
 def key_of(address: Any) -> str | bytes:

@@ -156,7 +156,7 @@ class SimulatedSelector(selectors.BaseSelector):
         return ready
 
     def _events(self, fd: int) -> int | None:
-        """READ and WRITE, as the stdlib's selector of this kind makes them of what the kernel says; None if it says nothing."""
+        """What the stdlib's selector of this kind makes of what the kernel says; None if the kernel says nothing."""
         key, end = self._keys[fd], self._ends[fd]
         if self.kind != "epoll":
             end = self.host.kernel.files.get(fd)  # these go by the number

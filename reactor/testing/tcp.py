@@ -261,6 +261,7 @@ class Tcp(InetEnd):
             return
         if self.state is State.SYN_SENT:
             self._disconnect()
+            self.error = errno.ECONNRESET
             return
         was_closed, was_shut = self.state is State.CLOSED, self.write_shut
         self.read_shut |= read

@@ -14,6 +14,8 @@ from reactor.testing.network import Path
 
 #: RFC 768: the length has 16 bits; less the headers of UDP and IPv4.
 DATAGRAM_BYTES_MAX = 65507
+#: What the kernel counts for each datagram beside its bytes.  # Linux: about this, sk_buff and rounding
+DATAGRAM_OVERHEAD_BYTES = 768
 
 
 @attrs.define(eq=False)
@@ -67,7 +69,7 @@ class Udp(InetEnd):
         self.kernel.progress += 1
         if not peek:
             self.queue.popleft()
-            self._queued -= len(data)
+            self._queued -= len(data) + DATAGRAM_OVERHEAD_BYTES
         return data[:size], self.shown(sender)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
@@ -107,7 +109,7 @@ class Udp(InetEnd):
             return
         receiver = bound[0]
         if receiver._queued + len(data) <= receiver.receive_buffer:
-            receiver._queued += len(data)
+            receiver._queued += len(data) + DATAGRAM_OVERHEAD_BYTES
             receiver.queue.append((data, (unmapped(source[0]), source[1])))
             receiver.touch()
 
