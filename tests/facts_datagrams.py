@@ -171,7 +171,7 @@ def udp_unconnected_hears_no_refusal(world: World, family: int) -> Script:
 
 @fact(*UDP)
 def udp_shutdown(world: World, family: int) -> Script:
-    """A UDP socket that is shut for reading is readable, one for writing says EPIPE; shutdown may say ENOTCONN all the same."""
+    """A UDP socket that is shut for reading is readable, one for writing says EPIPE, though shutdown may say ENOTCONN."""
     here, there = world.bound(family, DGRAM), world.bound(family, DGRAM)
     yield said(here.shutdown, socket.SHUT_WR), "ENOTCONN"
     yield said(here.sendto, b"x", there.getsockname()), "EPIPE"
