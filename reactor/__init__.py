@@ -16,10 +16,12 @@ from reactor.errors import (
     ConnectError,
     ConnectTimeout,
     DelayError,
+    FileShrank,
     HandlerReused,
     IllegalMove,
     ListenError,
     NotConnected,
+    NotSent,
     ReactorClosed,
     ReactorError,
     StreamBusy,
@@ -31,7 +33,9 @@ from reactor.errors import (
 from reactor.handler import Handler
 from reactor.loop import ErrorContext, Loop, Stats
 from reactor.options import Limits, ListenOptions
+from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
+from reactor.rates import RateGroup, RateLimit
 from reactor.reactor import Reactor
 from reactor.signals import SignalHandle
 from reactor.stream import Stream
@@ -57,6 +61,8 @@ __all__ = [
     "DelayError",
     "Dial",
     "ErrorContext",
+    "Feed",
+    "FileShrank",
     "Handler",
     "HandlerReused",
     "IllegalMove",
@@ -66,6 +72,10 @@ __all__ = [
     "ListenOptions",
     "Loop",
     "NotConnected",
+    "NotSent",
+    "Pipe",
+    "RateGroup",
+    "RateLimit",
     "Reactor",
     "ReactorClosed",
     "ReactorError",

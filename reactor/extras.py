@@ -51,6 +51,8 @@ class Extras:
     _timer: Timer | None = attrs.field(default=None, init=False)
     _reads: RateGroup | None = attrs.field(default=None, init=False)
     _writes: RateGroup | None = attrs.field(default=None, init=False)
+    #: The directions in which a share has been waited for, and may now be moved.
+    _granted: int = attrs.field(default=0, init=False)
 
     @classmethod
     def begin(cls, now: float) -> Extras:
@@ -83,18 +85,17 @@ class Extras:
     def limit(self, reads: RateGroup | None, writes: RateGroup | None) -> None:
         """Keep to these from now on."""
         self._reads, self._writes = reads, writes
-        self.allowed = READ | WRITE
+        self.allowed, self._granted = READ | WRITE, 0
 
-    def receive_size(self, most: int, now: float) -> int:
-        """Return how many bytes to ask the kernel for."""
-        return most if self._reads is None else max(1, min(most, self._reads.allowance(now)))
+    def receive_size(self, stream: Stream, most: int) -> int:
+        """Return how many bytes to ask the kernel for; if none, the stream will be called again when some may come."""
+        return most if self._reads is None else self._share(stream, READ, self._reads, most)
 
     def received(self, stream: Stream, data: bytes) -> bool:
         """Note that *data* came; True if it is somebody else's than `on_data`'s."""
         now = self.deadlines.heard = stream.reactor.now
         if self._reads is not None:
-            self._reads.take(len(data), now)
-            self._check(stream, READ, self._reads, now)
+            self._take(READ, self._reads, len(data), now)
         if self.pipe is None:
             return False
         self.pipe.take(data)
@@ -102,12 +103,7 @@ class Extras:
 
     def send_size(self, stream: Stream, most: int) -> int:
         """Return how many bytes may be sent now; if none, the stream will try again when some may."""
-        if self._writes is None:
-            return most
-        now = stream.reactor.time()
-        if not self._check(stream, WRITE, self._writes, now):
-            return 0
-        return min(most, self._writes.allowance(now))
+        return most if self._writes is None else self._share(stream, WRITE, self._writes, most)
 
     def begin_sending(self, stream: Stream) -> None:
         """Something is queued, and nothing was: its time begins."""
@@ -119,21 +115,31 @@ class Extras:
         if count:
             self.deadlines.moved = now
             if self._writes is not None:
-                self._writes.take(count, now)
+                self._take(WRITE, self._writes, count, now)
 
-    def _check(self, stream: Stream, bit: int, group: RateGroup, now: float) -> bool:
-        """Whether bytes may move that way; if not, take it out of the stream's interest until they may."""
-        if group.allowance(now):
-            return True
-        if self.allowed & bit:
+    def _share(self, stream: Stream, bit: int, group: RateGroup, most: int) -> int:
+        """How many bytes may move that way; if none, take it out of the stream's interest until some may."""
+        if self._granted & bit:
+            return min(most, group.share)
+        now = stream.reactor.time()
+        allowance = group.allowance(now)
+        if not allowance and self.allowed & bit:
             self.allowed &= ~bit
-            stream.call_later(group.delay(now), self._allow, stream, bit)
+            stream.call_later(group.reserve(now), self._grant, stream, bit)
             stream.refresh()
-        return False
+        return min(most, allowance)
 
-    def _allow(self, stream: Stream, bit: int) -> None:
-        self.allowed |= bit
-        stream.refresh()
+    def _grant(self, stream: Stream, bit: int) -> None:
+        if not self.allowed & bit:
+            self.allowed |= bit
+            self._granted |= bit
+            stream.refresh()
+
+    def _take(self, bit: int, group: RateGroup, count: int, now: float) -> None:
+        if self._granted & bit:
+            self._granted &= ~bit
+            group.give_back(group.share)
+        group.take(count, now)
 
     # Who waits
 

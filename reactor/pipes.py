@@ -132,12 +132,11 @@ class Feed:
             try:
                 chunk = next(self._chunks)
             except StopIteration:
-                on_sent, self._on_sent = self._on_sent, None
+                if not stream.is_writable:
+                    self._finish(NotSent("the stream takes nothing more"))
+                    return
                 self._finish(None)
-                if stream.is_writable:
-                    stream.write(b"", on_sent)
-                elif on_sent is not None:
-                    stream._more().tell_unsent([on_sent], NotSent("the stream takes nothing more"))
+                stream.write(b"", self._on_sent)
                 return
             if not stream.is_writable or not stream.write(chunk):
                 self._finish(NotSent("the stream takes nothing more"))

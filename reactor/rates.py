@@ -33,22 +33,24 @@ class RateLimit:
 
 @attrs.define(eq=False)
 class RateGroup:
-    """One limit for all streams that are given it: whoever comes takes, and each gets at least *share* bytes at a time.
+    """One limit for all streams that are given it. Given to one stream, it is that stream's own.
 
-    Given to one stream, it is that stream's own. Give it to many, and together they keep to it.
+    Whoever comes while there are tokens takes them. Whoever comes later waits for a *share*, in the order of coming, so that
+    nobody starves.
     """
 
     limit: RateLimit
-    #: Bytes that a stream may move when it is its turn, be the bucket as empty as it may: so nobody starves.
-    share: int = 1024
+    #: Bytes that a stream that has waited may move; by default those of 20 ms, 1024 at least. No more than the burst.
+    share: int = attrs.field(default=attrs.Factory(lambda self: max(1024, int(self.limit.rate / 50)), takes_self=True))
     _tokens: float = attrs.field(init=False)
-    _at: float = attrs.field(init=False, default=-math.inf)
+    _at: float = attrs.field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self._tokens = self.limit.burst
+        self.share = max(1, min(self.share, int(self.limit.burst)))
 
     def allowance(self, now: float) -> int:
-        """Return how many bytes may move at *now*: 0, or at least `share`."""
+        """Return how many bytes may move at *now*: 0, or at least a share."""
         self._fill(now)
         return 0 if self._tokens <= 0 else max(self.share, int(self._tokens))
 
@@ -57,14 +59,16 @@ class RateGroup:
         self._fill(now)
         self._tokens -= count
 
-    def delay(self, now: float) -> float:
-        """Return in how many seconds something may move again."""
-        self._fill(now)
-        # A little more than nothing has to be there: as much as is worth a call.
-        wanted = min(self.share, self.limit.burst)
-        return max(0.0, (wanted - self._tokens) / self.limit.rate)
+    def reserve(self, now: float) -> float:
+        """Take a share in advance; return in how many seconds it is there, behind those of all who came before."""
+        self.take(self.share, now)
+        return max(0.0, -self._tokens / self.limit.rate)
+
+    def give_back(self, count: int) -> None:
+        """Return what was reserved and is not needed."""
+        self._tokens += count
 
     def _fill(self, now: float) -> None:
         if now > self._at:
-            self._tokens = min(self.limit.burst, self._tokens + (now - max(self._at, 0.0)) * self.limit.rate)
+            self._tokens = min(self.limit.burst, self._tokens + (now - self._at) * self.limit.rate)
             self._at = now

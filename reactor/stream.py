@@ -412,8 +412,11 @@ class Stream(Handler):
     def on_readable(self) -> None:  # noqa: C901  # in one piece: a call more costs as much as half of the rest
         """Receive once, and hand over."""
         extras = self._extras
+        size = RECEIVE_BYTES if extras is None else extras.receive_size(self, RECEIVE_BYTES)
+        if not size:
+            return
         try:
-            data = self.sock.recv(RECEIVE_BYTES if extras is None else extras.receive_size(RECEIVE_BYTES, self.reactor.now))
+            data = self.sock.recv(size)
         except OSError as error:
             if error.errno not in errnos.TRY_AGAIN:
                 self._close(self._broken_by(error))
@@ -455,9 +458,9 @@ class Stream(Handler):
             self.refresh()
             if self._pressure is not Pressure.LOW and outgoing.size <= self.limits.low:
                 self._pressure = move(PRESSURE, self._pressure, PressureEvent.FALL)
+                if self._extras is not None:
+                    self._extras.relieve()
                 if self._writing is Writing.OPEN:
-                    if self._extras is not None:
-                        self._extras.relieve()
                     self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
