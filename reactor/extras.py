@@ -112,10 +112,9 @@ class Extras:
 
     def sent(self, count: int, now: float) -> None:
         """Note that the kernel took *count* bytes."""
-        if count:
-            self.deadlines.moved = now
-            if self._writes is not None:
-                self._take(WRITE, self._writes, count, now)
+        self.deadlines.moved = now
+        if self._writes is not None:
+            self._take(WRITE, self._writes, count, now)
 
     def _share(self, stream: Stream, bit: int, group: RateGroup, most: int) -> int:
         """How many bytes may move that way; if none, take it out of the stream's interest until some may."""

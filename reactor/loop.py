@@ -123,7 +123,7 @@ class Loop:
     log: Logger = attrs.field(init=False, repr=False)
     counts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
     passes: int = attrs.field(init=False, repr=False, default=0)
-    #: Bytes in the write queues of all streams; not those that a hook has written and that are not offered to the kernel yet.
+    #: Bytes in the write queues of all streams, but for what a hook has just written and the kernel has not been offered.
     queued: int = attrs.field(init=False, repr=False, default=0)
     events: int = attrs.field(init=False, repr=False, default=0)
 

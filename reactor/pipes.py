@@ -39,20 +39,18 @@ class Pipe:
         if source.pipe is not self:
             return False
         source.pipe = None
-        if self in target.sources:
-            target.sources.remove(self)
+        target.sources.remove(self)
         self.source.resume()
         return True
 
     def take(self, data: bytes) -> None:
-        """Pass *data* on."""
+        """Pass *data* on, if the target still takes any."""
         if self.target.is_writable:
             self.target.write(data)
 
     def end(self) -> None:
         """Pass the end on."""
-        if self.target.is_open:
-            self.target.end()
+        self.target.end()
 
     def hold(self) -> None:
         """Read no more."""
@@ -113,9 +111,8 @@ class Feed:
 
     def go(self) -> None:
         """There is room again."""
-        if self._waits:
-            self._waits = False
-            self._pump()
+        self._waits = False
+        self._pump()
 
     def lost(self, error: BaseException | None) -> None:
         """The stream is closed."""

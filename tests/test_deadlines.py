@@ -20,7 +20,7 @@ def test_the_earliest_counts() -> None:
 
 
 def test_silences_are_measured_from_what_moved() -> None:
-    """ "read" begins with the last byte in, "write" with the last byte out, "idle" with the later of the two."""
+    """Reading is late after the last byte in, writing after the last one out, and idle is what neither moves."""
     deadlines = Deadlines(10.0, 20.0)
     deadlines.set("read", 5, 0.0)
     assert deadlines.next(is_sending=False) == (15.0, "read")

@@ -41,6 +41,11 @@ class Told(Stream):
         self.tell(reason.kind.name)
 
 
+def _two_deadlines(stream: Stream) -> None:
+    stream.deadline("a", 1)
+    stream.deadline("b", 2)
+
+
 @attrs.define(eq=False)
 class Room:
     """A simulation, a reactor, a stream, and the socket at its other end."""
@@ -104,7 +109,7 @@ def test_what_is_sent_keeps_idle_away_but_not_read(room: Room) -> None:
 
 
 def test_a_peer_that_takes_nothing_is_late(room: Room) -> None:
-    """ "write" runs while something is queued and the kernel takes nothing; it begins anew with every byte taken."""
+    """The deadline of writing runs while something is queued, and begins anew with every byte that is taken."""
     room.stream.deadline("write", 5)
     room.sim.advance(100)
     assert room.stream.told == []
@@ -140,7 +145,7 @@ def test_who_does_not_end_it_goes_on(room: Room) -> None:
             self.tell(kind)
 
     here, there = room.sim.sockets.socketpair()
-    stream = room.reactor.attach(Patient(lambda stream: [stream.deadline("a", 1), stream.deadline("b", 2)]), here)
+    stream = room.reactor.attach(Patient(_two_deadlines), here)
     room.sim.advance(10)
     assert stream.told == [(1, "a"), (2, "b")]
     there.close()
@@ -166,7 +171,8 @@ def test_limits_set_deadlines() -> None:
 
 def test_deadlines_need_a_connection() -> None:
     """Before there is one, and after its end, nothing can be late."""
-    for method in (lambda stream: stream.deadline("idle", 1), lambda stream: stream.limit_rate()):
+    methods: list[Any] = [lambda stream: stream.deadline("idle", 1), lambda stream: stream.limit_rate()]
+    for method in methods:
         with pytest.raises(NotConnected):
             method(Told())
 
@@ -200,6 +206,66 @@ def test_writing_keeps_to_its_rate(room: Room) -> None:
         with contextlib.suppress(BlockingIOError):
             received += room.peer.recv(1_000_000)
     assert room.sim.now - start == pytest.approx(9, abs=0.5)
+
+
+def test_what_on_data_writes_meets_extras(room: Room) -> None:
+    """What a hook writes keeps to the rate, too, and its deadline begins."""
+    stream = room.stream
+    stream.limit_rate(write=RateLimit(1000))
+    stream.deadline("write", 3)
+    stream.act = None
+
+    @attrs.define(eq=False)
+    class Answers(Told):
+        def on_data(self, data: bytes) -> None:
+            self.write(b"a" * 100)
+            self.write(b"b" * 4900)
+
+    here, there = room.sim.sockets.socketpair()
+    there.setblocking(False)
+    answers = room.reactor.attach(Answers(lambda stream: stream.limit_rate(write=RateLimit(1000))), here)
+    there.send(b"x")
+    room.sim.advance(1)
+    assert 3000 <= answers.buffered < 4000
+    room.sim.advance(5)
+    assert len(there.recv(10_000)) == 5000
+    there.close()
+    room.sim.advance(1)
+
+
+def test_extras_begin_in_the_middle_of_a_hook(room: Room) -> None:
+    """A hook that writes, then sets a deadline, loses neither."""
+
+    @attrs.define(eq=False)
+    class Late(Told):
+        def on_data(self, data: bytes) -> None:
+            self.write(b"answer")
+            self.deadline("idle", 3)
+
+    here, there = room.sim.sockets.socketpair()
+    late = room.reactor.attach(Late(), here)
+    there.send(b"x")
+    room.sim.advance(1)
+    assert there.recv(10) == b"answer"
+    room.sim.advance(5)
+    assert late.told == [(3, "idle"), (3, "TIMEOUT")]
+    there.close()
+
+
+def test_a_full_kernel_begins_the_deadline_of_writing(room: Room) -> None:
+    """Bytes that a hook wrote and the kernel did not take are late when their time has passed."""
+
+    @attrs.define(eq=False)
+    class Much(Told):
+        def on_data(self, data: bytes) -> None:
+            self.write(b"m" * 1_000_000)
+
+    here, there = room.sim.sockets.socketpair()
+    much = room.reactor.attach(Much(lambda stream: stream.deadline("write", 3)), here)
+    there.send(b"x")
+    room.sim.advance(5)
+    assert [what for _, what in much.told] == ["write", "TIMEOUT"]
+    there.close()
 
 
 def test_a_group_shares_a_rate() -> None:

@@ -1086,6 +1086,21 @@ def test_corked_sends_together(faulty: Watched, tcp: tuple[socket.socket, socket
         pass
 
 
+def test_writelines_tells_when_all_has_gone(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """`on_sent` is called once for all chunks; a peer that takes no more makes it False."""
+    told: list[Any] = []
+    stream = attach(reactor, pair[0])
+    assert stream.writelines([b"a", b"b"], told.append)
+    reactor.turn(2)
+    assert (told, pair[1].recv(10)) == ([None], b"ab")
+    pair[1].close()
+    with contextlib.suppress(StreamClosed):
+        while stream.write(b"c"):
+            reactor.turn()
+    assert not stream.writelines([b"d", b"e"], told.append)
+    reactor.until_closed(stream)
+
+
 def test_end_inside_on_data_sends_what_was_written(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """An answer, then `end`, `close` or `detach` in the same hook: the answer goes first."""
 
@@ -1216,7 +1231,8 @@ def test_a_file_goes_in_its_turn(
 
 def test_an_empty_file_is_nothing(reactor: Watched, pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
     """No bytes of a file are sent at once, and told of."""
-    stream, told = attach(reactor, pair[0]), []
+    told: list[Any] = []
+    stream = attach(reactor, pair[0])
     with (tmp_path / "empty").open("wb+") as empty:
         stream.send_file(empty, on_sent=told.append)
         reactor.turn(2)

@@ -158,6 +158,10 @@ class Host(System):
             self.ring(self._wakeup_fd, bytes([number]))
             action(number, None)
 
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        data = self.read_at(fd, offset, count)
+        return sock.send(data) if data else 0
+
     @contextlib.contextmanager
     def directory_lock(self, path: str) -> Iterator[bool]:
         yield True
