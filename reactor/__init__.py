@@ -3,6 +3,7 @@
 from reactor.acceptor import Acceptor
 from reactor.addresses import Address, AddressLike, Inet, Unix
 from reactor.addresses import parse as parse_address
+from reactor.budget import MemoryBudget
 from reactor.connector import Connector
 from reactor.dialer import Dial
 from reactor.errors import (
@@ -71,6 +72,7 @@ __all__ = [
     "ListenError",
     "ListenOptions",
     "Loop",
+    "MemoryBudget",
     "NotConnected",
     "NotSent",
     "Pipe",

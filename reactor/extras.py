@@ -43,6 +43,8 @@ class Extras:
     deadlines: Deadlines
     #: What the rates leave of the stream's interest.
     allowed: int = attrs.field(default=READ | WRITE, init=False)
+    #: What is taken out of the interest beside that, for the sake of the reactor's budget.
+    held: int = attrs.field(default=0, init=False)
     #: Where bytes that come go, instead of `on_data`.
     pipe: Pipe | None = attrs.field(default=None, init=False)
     sources: list[Source] = attrs.field(factory=list, init=False)

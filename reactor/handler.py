@@ -52,6 +52,7 @@ class Handler:
     _told: int = attrs.field(init=False, repr=False, default=0)  # the interest that the kernel knows of; the poller's
     _counts: bool = attrs.field(init=False, repr=False, default=True)  # whether `run` goes on for its sake
     _timers: set[Timer] | None = attrs.field(init=False, repr=False, default=None)
+    _left: Callable[[], None] | None = attrs.field(init=False, repr=False, default=None)  # whoever counts it is told
     _attempt: Cancellable | None = attrs.field(init=False, repr=False, default=None)  # while CLAIMED: what will bind it
 
     def __init_subclass__(cls) -> None:
@@ -90,6 +91,10 @@ class Handler:
 
     def on_error(self, exc: Exception) -> None:
         """A hook of this handler raised *exc*, and it has been closed for that. `Reactor.on_error` hears of it too."""
+
+    def on_shutdown(self, grace: float) -> None:
+        """The reactor shuts down, and closes in *grace* seconds what is still there. The default closes now."""
+        self._close(SHUTDOWN)
 
     def on_close(self, reason: CloseReason) -> None:
         """It is over. Called exactly once, last, when the descriptor is closed already."""
@@ -196,10 +201,6 @@ class Handler:
                 self._attempt.cancel()
                 self._attempt = None
             self.reactor.retire(self, reset=reset)
-
-    def _shut_down(self, grace: float) -> None:
-        """The reactor shuts down; a subclass may take *grace* seconds to finish."""
-        self._close(SHUTDOWN)
 
     def _last_calls(self) -> Iterable[Callable[[], object]]:
         """Return what has to be called before `on_close`."""

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import attrs
@@ -126,6 +127,8 @@ class Loop:
     #: Bytes in the write queues of all streams, but for what a hook has just written and the kernel has not been offered.
     queued: int = attrs.field(init=False, repr=False, default=0)
     events: int = attrs.field(init=False, repr=False, default=0)
+    _queued_marks: tuple[float, float] = attrs.field(init=False, repr=False, default=(-inf, inf))
+    _on_queued: Callable[[], object] = attrs.field(init=False, repr=False)
 
     _clock: Callable[[], float] = attrs.field(init=False, repr=False)
     _waker: Waker = attrs.field(init=False, repr=False)
@@ -439,6 +442,8 @@ class Loop:
         del self.handlers[handler]
         if not handler._counts:
             self.uncounted -= 1
+        if handler._left is not None:
+            handler._left()
         timers, handler._timers = handler._timers, None
         for timer in timers or ():
             timer.cancel()
@@ -478,6 +483,18 @@ class Loop:
         """User code raised. The default logs it with its traceback at level ERROR, logger "reactor"."""
         whose = "" if context.handler is None else f" of {describe(context.handler)}"
         self.log.error("error in %s%s", context.where, whose, exc_info=context.exc)
+
+    def note_queued(self, count: int) -> None:
+        """Note that the write queues hold *count* bytes more, in all."""
+        self.queued += count
+        if not self._queued_marks[0] <= self.queued <= self._queued_marks[1]:
+            self._queued_marks = (-inf, inf)  # once
+            self._soon.append((self._on_queued, (), None))
+
+    def watch_queued(self, low: float, high: float, callback: Callable[[], object]) -> None:
+        """Have *callback* called soon, once, when the write queues hold less than *low* bytes or more than *high*."""
+        self._queued_marks, self._on_queued = (low, high), callback
+        self.note_queued(0)
 
     # The pass
 

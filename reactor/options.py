@@ -76,6 +76,14 @@ class ListenOptions:
     reuse_port: bool = False
     #: Connections accepted at most in one pass, so that a flood of them starves nobody.  # libuv: no limit
     accepts_per_pass: int = attrs.field(default=64, validator=_positive)
+    #: Connections that live at a time, at most; None: any. See `on_limit`.  # nginx 512 a worker, gunicorn 1000
+    max_connections: int | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    #: The same from one peer, an IPv4 address or an IPv6 /64. Whoever comes beyond it goes to `Acceptor.on_overload`.
+    max_per_peer: int | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    #: With `max_connections` alive: leave others in the kernel's queue ("wait"), or hand them to `on_overload` ("reject").
+    on_limit: Literal["wait", "reject"] = attrs.field(default="wait")
+    #: While others wait, so many have to leave before they are accepted, so that not every end means a few calls.
+    slack: int = attrs.field(default=1, validator=_positive)
     #: Out of descriptors: rest until one is free ("backoff"), or accept and close at once ("shed").
     on_exhaustion: Literal["backoff", "shed"] = attrs.field(default="backoff")
     #: Permissions of a Unix socket's file.  # tornado 0o600
@@ -83,6 +91,11 @@ class ListenOptions:
     #: Owner and group of a Unix socket's file: numbers or names; None leaves them.
     owner: int | str | None = None
     group: int | str | None = None
+
+    @on_limit.validator
+    def _check_on_limit(self, field: attrs.Attribute[str], value: str) -> None:
+        if value not in ("wait", "reject"):
+            raise UsageError(f'ListenOptions.on_limit is "wait" or "reject", not {value!r}')
 
     @on_exhaustion.validator
     def _check_on_exhaustion(self, field: attrs.Attribute[str], value: str) -> None:

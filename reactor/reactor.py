@@ -11,12 +11,14 @@ import attrs
 
 from reactor.acceptor import Acceptor
 from reactor.addresses import AddressLike
+from reactor.budget import MemoryBudget, Treasurer
 from reactor.dialer import Dial, dial
 from reactor.errors import SHUTDOWN
 from reactor.handler import Handler
 from reactor.loop import Loop
 from reactor.options import LISTEN_OPTIONS, ListenOptions
 from reactor.signals import SignalHandle, Signals, interruptible
+from reactor.states import Life
 from reactor.timers import Timer, seconds
 
 
@@ -27,15 +29,25 @@ class Reactor(Loop):
     Args:
         selector: any `selectors.BaseSelector`; it belongs to the reactor from now on. Default: the platform's best.
         system: what stands for the operating system; see `System`.
+        budget: a limit for all write queues together; see `MemoryBudget`.
         debug: check the calling thread on every write, too, and remember where the reactor was made.
     """
 
+    #: What the write queues of all streams may hold together; None: no limit but those of each stream.
+    budget: MemoryBudget | None = None
+    #: The handlers that the latest `shutdown` had to abort, because they were not done when its grace was over.
+    cut: tuple[Handler, ...] = attrs.field(init=False, default=())
+
+    _treasurer: Treasurer | None = attrs.field(init=False, default=None)
     _signals: Signals = attrs.field(init=False)
     _grace: Timer | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._signals = Signals(self)
+        if self.budget is not None:
+            self._treasurer = Treasurer(self, self.budget)
+            self._treasurer.start()
 
     def listen(
         self,
@@ -98,10 +110,12 @@ class Reactor(Loop):
         return self._signals.add(number, callback, args)
 
     def shutdown(self, grace: float = 30.0) -> None:
-        """Listen no more, have every stream send what it has queued and close, and have `run` return when all are gone.
+        """Listen no more, have every handler finish, and have `run` return when all are gone.
 
-        What is left after *grace* seconds is aborted. Timers and calls do not keep `run` going any more. Every handler
-        hears `on_close`, with reason SHUTDOWN. A second call sets the grace anew.
+        Those who wait to be accepted are accepted first. Then every handler's `on_shutdown` is called: by default streams
+        send what is queued and close, others close at once. What is left after *grace* seconds is aborted, and stands in
+        `cut`. Timers and calls do not keep `run` going any more. A second call tells everybody again, and sets the grace
+        anew.
 
         Raises:
             DelayError: *grace* is not a finite number.
@@ -110,10 +124,14 @@ class Reactor(Loop):
         grace = seconds(grace, "a grace")
         if self._grace is not None:
             self._grace.cancel()
-        self._grace = self.call_later(grace, self._cut)
+        self._grace = self.call_later(grace, self._cut_off)
+        if not self._draining:
+            self.cut = ()
+        for acceptor in [handler for handler in self.handlers if isinstance(handler, Acceptor)]:
+            self._tell_shutdown(acceptor, grace)
         self._draining = True
-        for handler in sorted(self.handlers, key=lambda handler: not isinstance(handler, Acceptor)):
-            handler._shut_down(grace)
+        for handler in list(self.handlers):
+            self._tell_shutdown(handler, grace)
 
     def run(self, *, forever: bool = False) -> None:
         with interruptible(self):
@@ -140,8 +158,16 @@ class Reactor(Loop):
             if self.is_closed:
                 self._signals.close()
 
-    def _cut(self) -> None:
-        for handler in list(self.handlers):
+    def _tell_shutdown(self, handler: Handler, grace: float) -> None:
+        if handler._life is Life.LIVE:
+            self.guard(handler, "on_shutdown", handler.on_shutdown, grace)
+        else:
+            handler._close(SHUTDOWN)
+
+    def _cut_off(self) -> None:
+        """The grace is over."""
+        self.cut = (*self.cut, *self.handlers)
+        for handler in self.cut:
             handler._close(SHUTDOWN, reset=True)
 
     @contextlib.contextmanager

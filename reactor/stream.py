@@ -125,6 +125,13 @@ class Stream(Handler):
         error = TimeoutError(errno.ETIMEDOUT, f"{kind} deadline passed with {self.buffered} bytes unsent")
         self._close(CloseReason(CloseKind.TIMEOUT, error), reset=True)
 
+    def on_shutdown(self, grace: float) -> None:
+        """The reactor shuts down, and aborts in *grace* seconds. The default sends what is queued and closes.
+
+        An override may finish what it is about, and then close: what still goes on after the grace is cut.
+        """
+        self._wind_down(SHUTDOWN, grace)
+
     # What is known of it
 
     @property
@@ -135,7 +142,7 @@ class Stream(Handler):
         outgoing = self._outgoing
         if type(outgoing) is Outgoing and not outgoing.corked:
             wanted |= WRITE
-        return wanted if self._extras is None else wanted & self._extras.allowed
+        return wanted if self._extras is None else wanted & self._extras.allowed & ~self._extras.held
 
     @property
     def buffered(self) -> int:
@@ -566,7 +573,7 @@ class Stream(Handler):
             self._outgoing = outgoing
             if held:
                 outgoing.append(held)
-                self.reactor.queued += outgoing.size
+                self.reactor.note_queued(outgoing.size)
         return outgoing
 
     def _queue(self, data: Buffer, start: int, on_sent: OnSent | None) -> bool:
@@ -574,14 +581,14 @@ class Stream(Handler):
         outgoing = self._real_queue()
         was_idle, size = not outgoing, outgoing.size
         outgoing.append(data, start)
-        self.reactor.queued += outgoing.size - size
+        self.reactor.note_queued(outgoing.size - size)
         return self._queued(outgoing, was_idle, on_sent)
 
     def _keep(self, data: bytes | Buffer, start: int) -> bool:
         """Queue what the kernel has not taken of *data*."""
         outgoing = self._real_queue()
         outgoing.append(data, start)
-        self.reactor.queued += outgoing.size
+        self.reactor.note_queued(outgoing.size)
         if self._extras is not None:
             self._extras.begin_sending(self)
         return self._check_marks(outgoing)
@@ -636,14 +643,14 @@ class Stream(Handler):
             self._send_queued(outgoing)
         except OSError as error:
             if error.errno not in errnos.TRY_AGAIN:
-                self.reactor.queued += outgoing.size - size
+                self.reactor.note_queued(outgoing.size - size)
                 self._break(error)
                 return
         except FileShrank as error:
-            self.reactor.queued += outgoing.size - size
+            self.reactor.note_queued(outgoing.size - size)
             self._close(CloseReason(CloseKind.ERROR, error), reset=True)
             return
-        self.reactor.queued += outgoing.size - size
+        self.reactor.note_queued(outgoing.size - size)
         if told := outgoing.told():
             self._more().tell_sent(self, told)
         if not outgoing:
@@ -754,7 +761,7 @@ class Stream(Handler):
         """Forget what is queued; whoever waits for it to be sent will hear that it was not."""
         outgoing, self._outgoing = self._outgoing, None
         if isinstance(outgoing, Outgoing):
-            self.reactor.queued -= outgoing.size
+            self.reactor.note_queued(-outgoing.size)
             if untold := outgoing.untold():
                 self._more().tell_unsent(untold, error or NotSent(f"the connection was closed: {self.reason}"))
                 self._tell_later()
@@ -781,11 +788,11 @@ class Stream(Handler):
     def _last_calls(self) -> list[Callable[[], object]]:
         return [] if self._extras is None else self._extras.last_calls()
 
-    def _shut_down(self, grace: float) -> None:
+    def _hold_reading(self, *, on: bool) -> None:
+        """Read no more, whatever else is asked for, until this is taken back."""
         if self._life is Life.LIVE:
-            self._wind_down(SHUTDOWN, grace)
-        else:
-            super()._shut_down(grace)
+            self._more().held = READ if on else 0
+            self.refresh()
 
     def _known(self, address: Address | None) -> Address:
         if address is None:
