@@ -19,7 +19,9 @@ from reactor.addresses import Address, Inet, parse
 from reactor.errnos import Answer
 from reactor.errors import LOCAL_ABORT, AddressError, CloseKind, CloseReason, as_os_error
 from reactor.handler import Handler
+from reactor.options import CONNECT_OPTIONS, ConnectOptions
 from reactor.poller import WRITE
+from reactor.sockets import prepare
 from reactor.states import CONNECTING, Connecting, ConnectingEvent, move
 from reactor.system import close
 from reactor.timers import seconds
@@ -41,6 +43,8 @@ class Connector(Handler):
     Args:
         address: where to; numeric, or a Unix socket.
         timeout: seconds until the attempt fails with `TimeoutError`; None: as long as the kernel tries.
+        options: how the socket is made; *family* and what concerns several addresses is the dialer's.
+        given: an unconnected socket to be used, which belongs to the connector from `start` on. Default: a new one.
 
     Raises:
         AddressError: the address does not parse, or names a host.
@@ -49,6 +53,8 @@ class Connector(Handler):
 
     address: Address = attrs.field(converter=parse)
     timeout: float | None = attrs.field(default=None, kw_only=True)
+    options: ConnectOptions = attrs.field(default=CONNECT_OPTIONS, kw_only=True, repr=False)
+    given: socket.socket | None = attrs.field(default=None, kw_only=True, repr=False)
 
     _state: Connecting = attrs.field(init=False, repr=False, default=Connecting.NEW)
     _retry: float = attrs.field(init=False, repr=False, default=RETRY_SECONDS_MIN)
@@ -82,7 +88,7 @@ class Connector(Handler):
         if self.timeout is not None:
             self.call_later(self.timeout, self._timed_out)
         try:
-            sock = reactor.system.socket(self.address.family)
+            sock = self._make_socket()
         except OSError as error:
             self._fail(error)
             return self
@@ -137,6 +143,16 @@ class Connector(Handler):
 
     # The steps
 
+    def _make_socket(self) -> socket.socket:
+        """Return the socket that was given, or a new one, with the options set."""
+        sock = self.reactor.system.socket(self.address.family) if self.given is None else self.given
+        try:
+            prepare(self.reactor.system, sock, self.address.family, self.options)
+        except BaseException:
+            close(sock)
+            raise
+        return sock
+
     def _connect(self) -> None:
         """Call connect(2), once, or once more if it has started nothing."""
         try:
@@ -189,12 +205,12 @@ class Connector(Handler):
         self._self_connects += 1
         self.reactor.poller.forget(self)
         close(self.sock, reset=True)
-        if self._self_connects > SELF_CONNECTS_MAX:
+        if self._self_connects > SELF_CONNECTS_MAX or self.given is not None:
             self._fail(ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens: the socket connected to itself"))
             return
         self._state = Connecting.NEW
         try:
-            self.sock = self.reactor.system.socket(self.address.family)
+            self.sock = self._make_socket()
         except OSError as error:
             self._fail(error)
             return
