@@ -285,7 +285,7 @@ class OverrideResolver:
     def __attrs_post_init__(self) -> None:
         self._known = {_fold(name): [to] if isinstance(to, str) else list(to) for name, to in self.mapping.items()}
         for name, to in self._known.items():
-            if len(to) != 1 and not all(map(numeric_family, to)):
+            if not to or (len(to) > 1 and not all(map(numeric_family, to))):
                 raise AddressError(f"OverrideResolver: {name!r} has to be numeric addresses, or one other name, not {to!r}")
 
     @property
