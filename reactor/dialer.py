@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from reactor.addresses import Address, AddressLike, Inet, host_name, parse
+from reactor.addresses import Address, AddressLike, Inet, Unix, host_name, parse
 from reactor.connector import Connector
 from reactor.errors import AddressError, Attempt, CloseKind, CloseReason, LookupFailed, UsageError, as_os_error
 from reactor.failure import failure, no_answer
@@ -67,7 +67,7 @@ class Dial:
     _tunnel: _Tunnel | None = attrs.field(default=None, init=False, repr=False)
     _ended: list[tuple[float, Attempt]] = attrs.field(factory=list, init=False, repr=False)  # with their beginnings
     _next: Timer | None = attrs.field(default=None, init=False, repr=False)
-    _deadline: Timer | None = attrs.field(default=None, init=False, repr=False)
+    _deadline: Timer = attrs.field(init=False, repr=False)
 
     def cancel(self) -> bool:
         """Give up, silently: no hook is called after this, and no socket is open. True if it was still under way."""
@@ -106,9 +106,9 @@ class Dial:
         self._race = Race(self.options.attempt_delay)
         self._deadline = self._set_timer(self._began + self.timeout, self._timed_out)
         for door in self._doors:
-            if door.family:
+            if isinstance(door, Unix) or door.family:
                 self._race.add([door])
-            elif isinstance(door, Inet):
+            else:
                 self._look_up(door)
         self._go_on()
 
@@ -262,8 +262,7 @@ class Dial:
         """Let go of everything."""
         self._state = move(DIALING, self._state, DialingEvent.FINISH)
         self._stop_racing()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._deadline.cancel()
         if self._tunnel is not None:
             self._tunnel.cancel()
             self._tunnel = None

@@ -14,6 +14,9 @@ from reactor.timers import seconds
 #: RFC 8305, section 8: never less than 10 ms, at most 2 s.
 ATTEMPT_DELAY_MIN = 0.01
 ATTEMPT_DELAY_MAX = 2.0
+#: Linux' own limits; other kernels take more.
+KEEPALIVE_SECONDS_MAX = 32767
+KEEPALIVE_COUNT_MAX = 127
 #: The kernel counts milliseconds in an int.
 USER_TIMEOUT_SECONDS_MAX = 2**31 / 1000
 
@@ -86,7 +89,7 @@ class Keepalive:
     Where a platform cannot set one of the three, its own value holds.
 
     Raises:
-        UsageError: one is not a whole number from 1 on.
+        UsageError: one is not a whole number from 1 on, or more than Linux takes: 32767 seconds, 127 questions.
     """
 
     #: Seconds without a byte until the peer is asked for the first time.  # Linux 7200, Go 15
@@ -95,6 +98,10 @@ class Keepalive:
     interval: int = attrs.field(default=15, validator=_positive)
     #: Questions without an answer until the connection ends, with `ETIMEDOUT`.  # Linux, Go 9
     count: int = attrs.field(default=4, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if max(self.idle, self.interval) > KEEPALIVE_SECONDS_MAX or self.count > KEEPALIVE_COUNT_MAX:
+            raise UsageError(f"{self!r}: more than {KEEPALIVE_SECONDS_MAX} seconds, or {KEEPALIVE_COUNT_MAX} questions")
 
 
 LocalLike: TypeAlias = "AddressLike | list[AddressLike] | tuple[Inet, ...] | None"

@@ -51,7 +51,7 @@ class Backoff:
     def bound(self, failures: int) -> float:
         """Return the longest pause after that many *failures* in a row."""
         try:
-            return min(self.cap, self.first * self.factor ** (failures - 1))
+            return min(self.cap, self.first * float(self.factor) ** (failures - 1))
         except OverflowError:
             return self.cap
 

@@ -109,7 +109,7 @@ class Flight:
     loop: Loop
     name: str
     family: int
-    deadline: Timer | None = attrs.field(init=False, default=None)
+    deadline: Timer = attrs.field(init=False)
     waiting: dict[Lookup, None] = attrs.field(init=False, factory=dict)
 
     def fly(self) -> None:
@@ -224,8 +224,7 @@ class SystemResolver:
         lookup._flight = flight
 
     def _forget(self, flight: Flight) -> None:
-        if flight.deadline is not None:
-            flight.deadline.cancel()
+        flight.deadline.cancel()
         if self._flights.get((flight.name, flight.family)) is flight:
             del self._flights[flight.name, flight.family]
 

@@ -12,7 +12,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from reactor.addresses import Inet
-from reactor.errors import as_os_error
 
 if TYPE_CHECKING:
     from reactor.options import ConnectOptions, Keepalive
@@ -47,8 +46,8 @@ def prepare(system: System, sock: socket.socket, family: int, options: ConnectOp
             _keep_alive(sock, options.keepalive)
         if options.user_timeout is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(options.user_timeout * 1000)))
-    except (OSError, OverflowError) as error:
-        raise OSError(getattr(error, "errno", None), f"cannot set socket options: {as_os_error(error).strerror}") from error
+    except OSError as error:
+        raise OSError(error.errno, f"cannot set socket options: {error.strerror}") from error
     if options.local:
         _bind(system, sock, family, options.local)
 

@@ -16,8 +16,8 @@ from reactor import (
     AddressError,
     CloseKind,
     ConnectError,
-    Connector,
     ConnectOptions,
+    Connector,
     ConnectTimeout,
     DelayError,
     HandlerReused,
@@ -31,6 +31,7 @@ from reactor import (
     Stream,
     Unix,
     UsageError,
+    dialer,
 )
 from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, faults, hole, listening
 
@@ -400,9 +401,7 @@ def test_at_the_deadline_all_are_named(virtual: Watched) -> None:
         nobody = gone.getsockname()
     with hole() as one, hole() as other:
         handler, begin = Recorder(), virtual.time()
-        virtual.connect(
-            handler, [one, nobody, other, "192.0.2.1:9"], timeout=3, options=ConnectOptions(attempt_delay=2.0)
-        )
+        virtual.connect(handler, [one, nobody, other, "192.0.2.1:9"], timeout=3, options=ConnectOptions(attempt_delay=2.0))
         virtual.run()
         error = error_of(handler)
         assert virtual.time() == begin + 3
@@ -556,6 +555,14 @@ def test_a_resolver_that_raises(naming: Watched) -> None:
     naming.run()
     assert isinstance(error_of(handler), LookupFailed)
     assert "LookupError: out of order" in str(error_of(handler))
+
+
+def test_a_resolver_that_raises_is_forgotten_with_the_attempt(naming: Watched) -> None:
+    """Cancelled before its error could be told, nothing is."""
+    handler = Recorder()
+    assert naming.connect(handler, "broken.example:80").cancel()
+    naming.run()
+    assert handler.events == []
 
 
 def test_a_stuck_name_does_not_hold_up_its_neighbours(naming: Watched, asked: Asked) -> None:
@@ -781,7 +788,12 @@ def test_a_proxy_connects(reactor: Watched, kind: str) -> None:
 def test_a_plain_handler_reads_what_came_behind_the_proxys_answer(reactor: Watched) -> None:
     """It waits in the kernel, so whoever reads gets it."""
     got: list[bytes] = []
-    handler = Watcher(act=lambda handler: (got.append(handler.sock.recv(100)), handler.close()))
+
+    def read(handler: Watcher) -> None:
+        got.append(handler.sock.recv(100))
+        handler.close()
+
+    handler = Watcher(act=read)
     _, port = through(reactor, [OPEN + b"banner"])
     reactor.connect(handler, "host.example:443", via=HttpConnect(("127.0.0.1", port)))
     reactor.until(lambda: handler.heard[-1:] == ["close"])
@@ -873,3 +885,60 @@ def test_a_proxys_name_is_looked_up_and_its_winner_remembered(naming: Watched, a
             there.sendall(b"\5\0\5\0\0\1\0\0\0\0\0\0")
             naming.until(lambda: handler.events)
         assert len(naming.winners) == 1
+
+
+def test_a_proxys_failure_that_was_not_told_yet_is_forgotten_by_cancel() -> None:
+    """Cancelled in the very pass in which the proxy failed, nothing is heard."""
+
+    class Virtual(Fault, Clock):
+        def __init__(self) -> None:
+            Fault.__init__(self)
+            Clock.__init__(self)
+
+    with listening() as listener, Watched(system=Virtual(), debug=True) as reactor:
+        handler, other = Recorder(), Recorder()
+        dial = reactor.connect(handler, "host.example:443", via=Socks5(listener.getsockname()))
+        reactor.connect(other, listener.getsockname())
+        other.act["connect"] = lambda _: dial.cancel()
+        faults(reactor, send=[errno.EPIPE])
+        reactor.turn(3)
+        assert not dial.is_pending
+        assert handler.events == []
+        assert other.events == ["connect"]
+        assert not reactor.raised
+
+
+def test_who_owns_a_dial_hears_of_its_handler(virtual: Watched) -> None:
+    """When it is connected, and when it is over, whether it was connected or not; never after cancel."""
+
+    @attrs.define(eq=False)
+    class Owner:
+        heard: list[str] = attrs.field(init=False, factory=list)
+
+        def _connected(self, handler: Any) -> None:
+            self.heard.append("connected")
+
+        def _is_over(self, handler: Any) -> None:
+            self.heard.append("over")
+
+    with listening() as listener:
+        address = listener.getsockname()
+        owner, handler = Owner(), Recorder()
+        dialer.dial(virtual, handler, address, timeout=5, owner=owner)
+        virtual.until(lambda: handler.events)
+        assert owner.heard == ["connected"]
+        handler.abort()
+        assert owner.heard == ["connected", "over"]
+
+        owner = Owner()
+        dialer.dial(virtual, Recorder(), address, timeout=5, owner=owner).cancel()
+        assert owner.heard == []
+
+        owner = Owner()
+        dialer.dial(virtual, Recorder({"connect": Recorder.abort}), address, timeout=5, owner=owner)
+        virtual.run()
+        assert owner.heard == ["over"]
+    owner = Owner()
+    dialer.dial(virtual, Recorder(), address, timeout=5, owner=owner)
+    virtual.run()
+    assert owner.heard == ["over"]

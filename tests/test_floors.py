@@ -82,7 +82,9 @@ def test_imports_go_down(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module not in ("system", "pool")])
 def test_only_system_asks_the_operating_system(module: str) -> None:
-    """Other files, but for the pool of threads that the system hands out, use of such modules only what asks nothing; the poller calls a selector that it was given."""
+    """Other files use of such modules only what asks nothing; the poller calls a selector that it was given, and the pool
+    of threads is a part of the system in a file of its own.
+    """
     used = {
         f"{node.value.id}.{node.attr}"
         for node in parsed(module)

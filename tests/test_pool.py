@@ -136,8 +136,8 @@ def test_a_job_that_raises_is_told_of_and_hurts_no_other(pool: ThreadPool, monke
     """What a job raises goes where it goes for other threads, and the thread goes on."""
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     monkeypatch.setattr(threading, "excepthook", told.put)
-    pool.submit(lambda: [][1])
-    assert told.get(timeout=PATIENCE).exc_type is IndexError
+    pool.submit(lambda: dict[str, None]().pop("nothing"))
+    assert told.get(timeout=PATIENCE).exc_type is KeyError
     heard: queue.SimpleQueue[str] = queue.SimpleQueue()
     pool.submit(lambda: heard.put("still there"))
     assert heard.get(timeout=PATIENCE) == "still there"

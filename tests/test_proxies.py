@@ -26,9 +26,11 @@ def socks(target: Any = NAME, **options: Any) -> SocksNegotiation:
 
 
 def refused(negotiation: Negotiation, *parts: bytes) -> ProxyError:
+    *before, last = parts
+    for part in before:
+        negotiation.feed(part)
     with pytest.raises(ProxyError) as raised:
-        for part in parts:
-            negotiation.feed(part)
+        negotiation.feed(last)
     assert not negotiation.is_open
     return raised.value
 
