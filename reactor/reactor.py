@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from reactor.acceptor import Acceptor
-from reactor.addresses import AddressLike
+from reactor.addresses import Address, AddressLike
 from reactor.dialer import Dial, dial
 from reactor.errors import SHUTDOWN
 from reactor.handler import Handler
+from reactor.line import Line
 from reactor.loop import Loop, Stats
 from reactor.options import CONNECT_OPTIONS, LISTEN_OPTIONS, ConnectOptions, ListenOptions
 from reactor.proxies import Proxy
@@ -37,6 +38,8 @@ class Reactor(Loop):
     resolver: Resolver = attrs.field(factory=SystemResolver)
     #: Who has won, of names that were connected to with `ConnectOptions.remember`.
     winners: Winners = attrs.field(init=False, factory=Winners)
+    #: Who waits for room in the backlog of which Unix socket.
+    lines: dict[Address, Line] = attrs.field(init=False, factory=dict)
     _signals: Signals = attrs.field(init=False)
     _grace: Timer | None = attrs.field(init=False, default=None)
 

@@ -11,6 +11,7 @@ import pytest
 
 from reactor import READ, AddressError, CloseKind, ConnectOptions, Connector, DelayError, HandlerReused, Reactor, UsageError
 from reactor import connector as module
+from reactor.line import RETRY_SECONDS_MAX
 from tests.kit import Clock, Fault, Refusing, Watched, faults, listening
 
 
@@ -159,7 +160,7 @@ def test_a_full_unix_backlog_ends_with_the_timeout(tmp_path: pathlib.Path) -> No
         (error,) = connector.failed
         assert isinstance(error, TimeoutError)
         assert reactor.time() == begin + 2
-        assert reactor.passes - passes < 6 + 2 / module.RETRY_SECONDS_MAX + 5
+        assert reactor.passes - passes < 6 + 2 / RETRY_SECONDS_MAX + 5
         assert not reactor.timers.waiting
     for each in (listener, *fillers):
         each.close()
