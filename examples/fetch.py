@@ -63,10 +63,8 @@ class Round:
     def progress(self) -> None:
         """Say how far it is, on a terminal."""
         size = self.size + sum(fetch.size for fetch in self.under_way)
-        waiting = len(self.urls)
-        print(
-            f"\r{self.done} done, {len(self.under_way)} under way, {waiting} to go, {size:,} bytes ", end="", file=sys.stderr
-        )
+        counts = f"{self.done} done, {len(self.under_way)} under way, {len(self.urls)} to go"
+        print(f"\r{counts}, {size:,} bytes ", end="", file=sys.stderr)
 
 
 @attrs.define(eq=False)
@@ -120,7 +118,8 @@ class Fetch(Stream):
             return
         whole = reason.kind is CloseKind.PEER_END and self.length in (None, self.size)
         if self.connected is None or reason.kind is CloseKind.TIMEOUT:
-            self.round.note(self, str(reason.error), good=False)
+            told = reason.error.strerror if isinstance(reason.error, OSError) else None
+            self.round.note(self, told or str(reason), good=False)
         elif whole and self.status.startswith("2"):
             self.round.note(self, self.status, good=True)
         elif whole and self.status:
@@ -142,10 +141,11 @@ def url(text: str) -> SplitResult:
     if parts.scheme == "https":
         raise argparse.ArgumentTypeError(f"{text!r}: https is not there yet; only http is")
     try:
-        if parts.scheme == "http" and parts.hostname and (parts.port or 80) and text.isascii() and text.isprintable():
-            return parts
+        port = parts.port
     except ValueError:
-        pass
+        port = 0
+    if parts.scheme == "http" and parts.hostname and port != 0 and text.isascii() and text.isprintable():
+        return parts
     raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://example.org/")
 
 
@@ -178,10 +178,9 @@ def main() -> None:
         if sys.stderr.isatty():
             reactor.call_every(PROGRESS_SECONDS, fetches.progress).unref()
         reactor.run()
-        print(
-            f"{fetches.done} fetched, {fetches.failed} of them failed, {fetches.size:,} bytes, {time.monotonic() - began:.2f} s"
-        )
-    sys.exit(1 if fetches.failed else 0)
+        seconds = time.monotonic() - began
+        print(f"{fetches.done} fetched, {fetches.failed} of them failed, {fetches.size:,} bytes, {seconds:.2f} s")
+        sys.exit(1 if fetches.failed else 0)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def main() -> None:
         metavar="ADDRESS",
         nargs="+",
         type=expand,
-        help="HOSTS:PORTS, or unix:PATH; hosts are a name, an address, 127.0.0.1-9 or 10.0.0.0/28; ports are one or FIRST-LAST",
+        help="HOSTS:PORTS, with a name, an address, 127.0.0.1-9 or 10.0.0.0/28, and PORT or FIRST-LAST; or unix:PATH",
     )
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=float, default=1.0, help="deadline of each attempt (default: %(default)g)"
