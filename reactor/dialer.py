@@ -129,7 +129,7 @@ class Dial:
         del self._lookups[door]
         if not isinstance(found, LookupFailed):
             families = (self.options.family,) if self.options.family else _INET
-            found = [each for each in found if each.family in families] or not_found(door.host)
+            found = [each for each in found if each.family in families and each.port] or not_found(door.host)
         if isinstance(found, LookupFailed):
             self._note(door, found, self._began)
         else:

@@ -36,9 +36,9 @@ class Reactor(Loop):
     """
 
     resolver: Resolver = attrs.field(factory=SystemResolver)
-    #: Who has won, of names that were connected to with `ConnectOptions.remember`.
+    # Who has won, of names that were connected to with `ConnectOptions.remember`.
     winners: Winners = attrs.field(init=False, factory=Winners)
-    #: Who waits for room in the backlog of which Unix socket.
+    # Who waits for room in the backlog of which Unix socket.
     lines: dict[Address, Line] = attrs.field(init=False, factory=dict)
     _signals: Signals = attrs.field(init=False)
     _grace: Timer | None = attrs.field(init=False, default=None)

@@ -537,9 +537,9 @@ def test_an_answer_that_comes_twice_counts_once(naming: Watched, asked: Asked) -
         assert len(connectors(naming)) == 1
 
 
-@pytest.mark.parametrize("found", [[], [Inet("another.example", 80)], [Inet("::1", 80)]])
+@pytest.mark.parametrize("found", [[], [Inet("another.example", 80)], [Inet("::1", 80)], [Inet("127.0.0.1", 0)]])
 def test_answers_that_are_of_no_use(naming: Watched, asked: Asked, found: list[Inet]) -> None:
-    """No addresses, names, or another family than was asked for: there is no such name."""
+    """No addresses, names, no port, or another family than was asked for: there is no such name."""
     handler = Recorder()
     naming.connect(handler, "host.example:80", options=ConnectOptions(family=socket.AF_INET))
     asked.answer(found)
