@@ -6,7 +6,6 @@ as they are, and are looked up there.
 
 from __future__ import annotations
 
-import base64
 import errno
 import re
 import socket
@@ -115,6 +114,8 @@ class HttpConnect:
         authority = str(target if target.family else attrs.evolve(target, host=host_name(target.host)))
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
         if self.username is not None:
+            import base64
+
             secret = base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
             lines.append(f"Proxy-Authorization: Basic {secret}")
         lines += [f"{name}: {value}" for name, value in self.headers.items()]

@@ -78,6 +78,8 @@ class Reconnector(Generic[H]):
             counts as up when `ready()` is called, now or later: after a login, say. If *timeout* seconds pass before that,
             the handler is aborted, and the try has failed.
         is_permanent: called with the reason of each end; if it returns True, there is no next try.
+
+    What *factory* or *is_permanent* raises stops it, and goes to `Reactor.on_error`.
     """
 
     reactor: Reactor
@@ -165,7 +167,7 @@ class Reconnector(Generic[H]):
         self.handler, self._dial, self._up_at = handler, attempt, None
 
     def _try_again(self) -> None:
-        """The pause is over. What goes wrong here, in the factory say, is no reason to give up, but one to tell of."""
+        """The pause is over. If that goes wrong, in the factory say, it stops, and what was raised is told of."""
         if self.reactor.is_shutting_down:
             self._stop()
             return
@@ -213,7 +215,12 @@ class Reconnector(Generic[H]):
             self.reactor.call_soon(self._lost, handler)
             return
         reason = handler.reason or LOCAL_CLOSE  # none: it was detached
-        if self.is_permanent(reason):
+        try:
+            permanent = self.is_permanent(reason)
+        except BaseException:
+            self._stop()
+            raise
+        if permanent:
             self._stop()
             self.on_stop(reason)
             return

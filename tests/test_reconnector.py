@@ -236,6 +236,20 @@ def test_a_factory_that_raises_later_stops_it(scene: Scene) -> None:
     scene.reactor.raised.clear()
 
 
+def test_a_predicate_that_raises_stops_it(scene: Scene) -> None:
+    """Nobody knows whether to go on, so it does not."""
+
+    def fail(reason: CloseReason) -> bool:
+        raise ValueError("no idea")
+
+    client = scene.client(address=nobody(), is_permanent=fail)
+    scene.reactor.run()
+    assert client.is_stopped
+    assert client.heard == []
+    assert [str(context.exc) for context in scene.reactor.raised] == ["no idea"]
+    scene.reactor.raised.clear()
+
+
 def test_a_handler_that_closes_itself_is_followed_by_another(scene: Scene) -> None:
     """In on_connect, too; and one that lets its socket go has ended as well."""
     scene.act["connect"] = lambda handler: handler.abort()
