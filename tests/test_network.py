@@ -13,10 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 import reactor as package
-from reactor import CloseKind, ConnectError, ConnectOptions, Connector, ConnectTimeout, Inet, OverrideResolver
+from reactor import CloseKind, ConnectError, ConnectOptions, Connector, ConnectTimeout, Inet, OverrideResolver, Stream
 from tests.kit import PATIENCE, Recorder, Watched
 from tests.network import (
     NO_ROUTE4,
@@ -26,6 +27,7 @@ from tests.network import (
     SILENT4,
     SILENT6,
     UNREACHABLE4,
+    Cable,
     Network,
     Unavailable,
     network,
@@ -192,19 +194,45 @@ def listener_port(address: str) -> str:
     return address.rpartition(":")[2]
 
 
-def test_a_slow_and_lossy_cable(net: Network, client: Watched) -> None:
-    """100 ms each way with 1 % loss: a hundred connections come about, each once, and carry their bytes."""
-    try:
-        net.impair("delay", "100ms", "loss", "1%")
-    except Unavailable as error:
-        pytest.skip(str(error))
-    with net.listen() as listener:
-        listener.setblocking(False)
-        handlers = [Recorder() for _ in range(100)]
+@attrs.define(eq=False)
+class Echo(Stream):
+    """Sends back whatever comes."""
+
+    def on_data(self, data: bytes) -> None:
+        self.write(data)
+
+
+def test_a_slow_and_lossy_cable() -> None:
+    """100 ms each way, and 1 % of the frames lost: a hundred connections come about, once each, and carry their bytes."""
+    cable = Cable(delay=0.1, loss=0.01)
+    with contextlib.ExitStack() as stack:
+        try:
+            net = stack.enter_context(network(cable))
+        except Unavailable as error:
+            pytest.skip(str(error))
+        listener = stack.enter_context(net.listen())
+        stack.enter_context(net.inside(net.client))
+        reactor = stack.enter_context(Watched(debug=True))
+        reactor.listen(Echo, listener)  # it is on the server's side, whoever serves it
+        handlers = [
+            Recorder({"connect": lambda stream: stream.write(PATTERN), "data": close_when_whole}) for _ in range(100)
+        ]
         for handler in handlers:
-            client.connect(handler, listener.getsockname(), timeout=PATIENCE)
-        client.until(lambda: all(handler.events for handler in handlers))
-        assert all(handler.events == ["connect"] for handler in handlers)
+            reactor.connect(handler, listener.getsockname(), timeout=PATIENCE)
+        reactor.until(lambda: all(handler.events[-1:] == ["close"] for handler in handlers))
+        assert all(handler.received == PATTERN for handler in handlers)
+        assert all(handler.events.count("connect") == 1 for handler in handlers)
+        assert cable.lost > 0
+        assert not reactor.raised
+
+
+#: Not a power of two long, so that a lost or doubled piece cannot look right.
+PATTERN = bytes(range(251)) * 40
+
+
+def close_when_whole(stream: Recorder) -> None:
+    if len(stream.received) >= len(PATTERN):
+        stream.close()
 
 
 def test_the_network_is_told_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
