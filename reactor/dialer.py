@@ -105,7 +105,7 @@ class Dial:
         self._began = self._reactor.time()
         self._race = Race(self.options.attempt_delay)
         self._deadline = self._set_timer(self._began + self.timeout, self._timed_out)
-        for door in self._doors:
+        for door in dict.fromkeys(self._doors):
             if isinstance(door, Unix) or door.family:
                 self._race.add([door])
             else:
@@ -163,6 +163,7 @@ class Dial:
         if self._sock is not None:
             self._sock = None
             self._race.waiting.clear()
+            self._stop_lookups()
         if not self._handler._counts:
             attempt.unref()
         self._tries[attempt] = None
@@ -270,12 +271,15 @@ class Dial:
             close(self._sock)
             self._sock = None
 
-    def _stop_racing(self) -> None:
+    def _stop_lookups(self) -> None:
         lookups, self._lookups = self._lookups, {}
-        tries, self._tries = self._tries, {}
         for lookup in lookups.values():
             if lookup is not None:
                 lookup.cancel()
+
+    def _stop_racing(self) -> None:
+        self._stop_lookups()
+        tries, self._tries = self._tries, {}
         for attempt in tries:
             attempt.cancel()
         if self._next is not None:

@@ -702,6 +702,21 @@ def test_a_given_socket_is_tried_once(virtual: Watched) -> None:
         assert str(somebody[1]) not in str(error_of(handler)).partition(": ")[2]
 
 
+def test_a_given_socket_is_tried_once_whatever_is_looked_up(naming: Watched, asked: Asked) -> None:
+    """When it has been used, names that are still looked up are given up: there is no socket for them."""
+    with listening() as listener:
+        address = listener.getsockname()
+    sock, handler = socket.socket(), Recorder()
+    naming.connect(handler, ["one.example:9", "two.example:9", "two.example:9"], sock=sock)
+    assert [name for name, _ in asked.waiting] == ["one.example", "two.example"]
+    asked.answer([Inet(*address)])
+    assert asked.cancelled == ["two.example"]
+    asked.answer([Inet(*address)])
+    naming.run()
+    assert len(error_of(handler).attempts) == 1
+    assert sock.fileno() == -1
+
+
 def test_a_given_socket_is_closed_with_the_attempt(naming: Watched, asked: Asked) -> None:
     """Cancelled before its turn, or given up because no address is of its family."""
     sock = socket.socket()
