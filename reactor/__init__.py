@@ -35,13 +35,15 @@ from reactor.errors import (
 from reactor.handler import Cancellable, Handler
 from reactor.loop import ErrorContext, Loop, Stats
 from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
+from reactor.overrides import OverrideResolver
 from reactor.poller import READ, WRITE
 from reactor.pool import Pool
-from reactor.proxies import HttpConnect, Proxy, Socks5
+from reactor.proxies import HttpConnect, Proxy
 from reactor.reactor import Reactor
 from reactor.reconnector import Backoff, Reconnector
-from reactor.resolver import OverrideResolver, Resolver, SystemResolver
+from reactor.resolver import Resolver, SystemResolver
 from reactor.signals import SignalHandle
+from reactor.socks5 import Socks5
 from reactor.stream import Stream
 from reactor.system import System
 from reactor.timers import Timer
