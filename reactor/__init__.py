@@ -21,8 +21,12 @@ from reactor.errors import (
     HandlerReused,
     IllegalMove,
     ListenError,
+    LookupFailed,
+    NameNotFound,
     NotConnected,
     NotSent,
+    PoolFull,
+    ProxyError,
     ReactorClosed,
     ReactorError,
     StreamBusy,
@@ -31,14 +35,20 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
-from reactor.handler import Handler
+from reactor.handler import Cancellable, Handler
 from reactor.loop import ErrorContext, Loop, Stats
-from reactor.options import Limits, ListenOptions
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
+from reactor.overrides import OverrideResolver
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
+from reactor.pool import Pool
+from reactor.proxies import HttpConnect, Proxy
 from reactor.rates import RateGroup, RateLimit
 from reactor.reactor import Reactor
+from reactor.reconnector import Backoff, Reconnector
+from reactor.resolver import Resolver, SystemResolver
 from reactor.signals import SignalHandle
+from reactor.socks5 import Socks5
 from reactor.stream import Stream
 from reactor.system import System
 from reactor.timers import Timer
@@ -53,10 +63,13 @@ __all__ = [
     "AddressLike",
     "AlreadyRunning",
     "Attempt",
+    "Backoff",
     "BufferOverflow",
+    "Cancellable",
     "CloseKind",
     "CloseReason",
     "ConnectError",
+    "ConnectOptions",
     "ConnectTimeout",
     "Connector",
     "DelayError",
@@ -66,27 +79,40 @@ __all__ = [
     "FileShrank",
     "Handler",
     "HandlerReused",
+    "HttpConnect",
     "IllegalMove",
     "Inet",
+    "Keepalive",
     "Limits",
     "ListenError",
     "ListenOptions",
+    "LookupFailed",
     "Loop",
     "MemoryBudget",
+    "NameNotFound",
     "NotConnected",
     "NotSent",
+    "OverrideResolver",
     "Pipe",
+    "Pool",
+    "PoolFull",
+    "Proxy",
+    "ProxyError",
     "RateGroup",
     "RateLimit",
     "Reactor",
     "ReactorClosed",
     "ReactorError",
+    "Reconnector",
+    "Resolver",
     "SignalHandle",
+    "Socks5",
     "Stats",
     "Stream",
     "StreamBusy",
     "StreamClosed",
     "System",
+    "SystemResolver",
     "Timer",
     "Unix",
     "Unsupported",

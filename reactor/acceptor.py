@@ -7,7 +7,6 @@ listening sockets; an accepted one is owned by the handler that `on_accept` give
 from __future__ import annotations
 
 import contextlib
-import functools
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
@@ -64,7 +63,8 @@ class Acceptor(Handler):
     _batch: int = attrs.field(init=False, repr=False, default=1)  # accepts in one pass: as many as came the last time
     _rest: float = attrs.field(init=False, repr=False, default=REST_SECONDS_MIN)
     _admission: Admission | None = attrs.field(init=False, repr=False, default=None)
-    _farewells: dict[Farewell, None] = attrs.field(init=False, repr=False, factory=dict)
+    _guests: dict[Handler, str] = attrs.field(init=False, repr=False, factory=dict)  # those who are counted, and for whom
+    _farewells: dict[Handler, None] = attrs.field(init=False, repr=False, factory=dict)
     _rest_timer: Timer = attrs.field(init=False, repr=False)
     _exhausted_at: float | None = attrs.field(init=False, repr=False, default=None)
     _reserve: socket.socket | None = attrs.field(init=False, repr=False, default=None)  # to give up, when shedding
@@ -157,7 +157,7 @@ class Acceptor(Handler):
             return
         farewell = Farewell(message)
         self._farewells[farewell] = None
-        farewell._left = lambda: self._farewells.pop(farewell, None)
+        farewell._sponsor = self
         self.reactor.adopt(farewell, sock)
         self.reactor.guard(farewell, "on_connect", farewell._opened)
 
@@ -274,16 +274,20 @@ class Acceptor(Handler):
         if admission is not None:
             # Whoever has it now came last.
             owner = next((each for each in reversed(self.reactor.handlers) if each.sock is sock), None)
-            if owner is not None and owner._left is None:
+            if owner is not None and owner._sponsor is None:
                 admission.enter(network)
-                owner._left = functools.partial(self._leave, network)
+                owner._sponsor = self
+                self._guests[owner] = network
                 if admission.is_full and self.options.on_limit == "wait":
                     self.pause("limit")
 
-    def _leave(self, network: str) -> None:
-        """One of those who were counted is gone."""
+    def _is_over(self, handler: Handler) -> None:
+        """One of those who were counted is gone, or a farewell."""
+        if handler in self._farewells:
+            del self._farewells[handler]
+            return
         assert self._admission is not None
-        self._admission.leave(network)
+        self._admission.leave(self._guests.pop(handler))
         if "limit" in self._pauses and self._admission.is_open_again:
             self.resume("limit")
 

@@ -93,6 +93,8 @@ class Stats:
     calls_queued: int
     #: In the write queues of all streams.
     bytes_queued: int
+    #: Names that wait for their turn to be looked up.
+    lookups_queued: int = 0
 
 
 # on_setattr: else one field with a converter would put a Python function before every assignment to any field.
@@ -442,8 +444,6 @@ class Loop:
         del self.handlers[handler]
         if not handler._counts:
             self.uncounted -= 1
-        if handler._left is not None:
-            handler._left()
         timers, handler._timers = handler._timers, None
         for timer in timers or ():
             timer.cancel()

@@ -62,8 +62,8 @@ def test_readme_prints_programs_that_run() -> None:
 
 def test_every_program_stands_on_a_page_and_every_page_includes_what_is_there() -> None:
     """The pages include each program of docs/programs, and none that is not there."""
-    pages = " ".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md"))
-    included = set(re.findall(r"\{literalinclude\} programs/(\w+\.py)", pages))
+    pages = " ".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    included = set(re.findall(r"\{literalinclude\} (?:\.\./)?programs/(\w+\.py)", pages))
     assert included == {path.name for path in PROGRAMS.glob("*.py")}
 
 
@@ -90,6 +90,42 @@ def test_greeter_without_a_server(port: str) -> None:
     assert f"cannot connect to localhost:{port}: [::1]:{port} " in printed
     assert f"127.0.0.1:{port} refused" in printed
     assert (errors, client.returncode) == ("", 0)
+
+
+def test_client(port: str) -> None:
+    """The client says who it is connected to, or what each address said."""
+    with running("client", port) as client:
+        printed, errors = client.communicate(timeout=PATIENCE)
+    assert f"127.0.0.1:{port} Connection refused" in printed
+    with running("echo", port):
+        connected(port).close()
+        with running("client", port) as client:
+            printed, errors = client.communicate(timeout=PATIENCE)
+    assert re.fullmatch(rf"connected to (\[::1\]|127\.0\.0\.1):{port}\n", printed)
+    assert errors == ""
+
+
+def test_stay(port: str) -> None:
+    """Up when it is welcome, down when that ends, up again; stopped when nobody is there any more."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(port)))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        with running("stay", port) as process:
+            assert process.stdout is not None
+            for last in (False, True):
+                server, _ = listener.accept()
+                with server:
+                    assert server.recv(100) == b"hello\n"
+                    server.sendall(b"welcome\n")
+                    assert process.stdout.readline() == "up\n"
+                    server.sendall(b"news\n")
+                    assert process.stdout.readline() == "heard news\n"
+                    if last:
+                        listener.close()
+                assert process.stdout.readline() == "down\n"
+            assert process.communicate(timeout=PATIENCE) == ("stopped\n", "")
 
 
 def test_ticker(port: str) -> None:
