@@ -110,7 +110,8 @@ class Recorder(OneThread):
         self._note(("end", None, None, None))
         if self.is_main_thread():
             for number, before in self._before.items():
-                signal.signal(number, before)
+                if number == self.dump_on or signal.getsignal(number) == self._struck:
+                    signal.signal(number, before)
         self.tape.close()
 
     def __enter__(self) -> Recorder:
@@ -311,13 +312,13 @@ class RecordedInbox(Inbox):
 
     def take(self) -> list[Any]:
         calls = super().take()
-        self._recorder._note(("take", self._number, None, tuple(map(label, calls))))
+        self._recorder._note(("take", None, self._number, tuple(map(label, calls))))
         return calls
 
     def __bool__(self) -> bool:
         waiting = len(self) > 0
         if threading.get_ident() == self._recorder.owner:
-            self._recorder._note(("waiting", self._number, None, waiting))
+            self._recorder._note(("waiting", None, self._number, waiting))
         return waiting
 
 

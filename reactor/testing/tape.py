@@ -8,11 +8,11 @@ open journals that you trust.
 
 from __future__ import annotations
 
-import contextlib
 import marshal
 import os
 import platform
 import sys
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -95,6 +95,7 @@ class TapeWriter:
     _ring: deque[tuple[int, bytes]] = attrs.field(init=False, repr=False, factory=deque)
     _ring_size: int = attrs.field(init=False, default=0)
     _lost: int = attrs.field(init=False, default=0)
+    _flushing: threading.Lock = attrs.field(init=False, repr=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
         self.append = self.pending.append
@@ -103,7 +104,14 @@ class TapeWriter:
             self._file.write(self._beginning())
 
     def flush(self) -> None:
-        """Make a block of what is pending, and write it, or keep it in the ring."""
+        """Make a block of what is pending, and write it, or keep it in the ring; unless that is under way already."""
+        if self._flushing.acquire(blocking=False):  # else a signal handler has struck right here, or a thread is first
+            try:
+                self._flush()
+            finally:
+                self._flushing.release()
+
+    def _flush(self) -> None:
         count = len(self.pending)
         # A copy, then a cut of just that: a thread or a signal handler may append in between.
         records = self.pending[:count]
@@ -117,7 +125,8 @@ class TapeWriter:
                 self._file.write(pack(records))
             except OSError as error:  # a full disk does not stop a server
                 self.error = error
-                self.close()
+                self._file.close()
+                self._file = None
 
     def dump(self) -> None:
         """Write the file, from what is in the ring; without one, what is pending. The file appears whole, or not at all."""
@@ -133,13 +142,10 @@ class TapeWriter:
 
     def close(self) -> None:
         """Write what is pending; nothing is written any more. Closing twice is allowed."""
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError), file:
-                if self.error is None:
-                    self._file = file
-                    self.flush()
-                    self._file = None
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _beginning(self) -> bytes:
         header = attrs.asdict(attrs.evolve(self.header, lost=self._lost))
