@@ -55,7 +55,9 @@ def megabytes(text: str) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return what is to be done."""
-    parser = argparse.ArgumentParser(prog="python -m reactor", description="Record a program, and replay it under a debugger.")
+    parser = argparse.ArgumentParser(
+        prog="python -m reactor", description="Record a program, and replay it under a debugger."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     record = commands.add_parser("record", help="run a program, and write what the operating system answers to a journal")
     record.add_argument(
@@ -64,14 +66,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="MB",
         help="keep only the end, in memory; it is written when user code raises, on a signal, or when the program fails",
     )
-    record.add_argument("--dump-on", type=signal_number, metavar="SIGNAL", help="with --ring: write the journal on this signal")
+    record.add_argument(
+        "--dump-on", type=signal_number, metavar="SIGNAL", help="with --ring: write the journal on this signal"
+    )
     replay = commands.add_parser("replay", help="run a program again, with no network, on what a journal says")
     replay.add_argument("--stop-at", type=int, metavar="RECORD", help="enter the debugger before this record")
     show = commands.add_parser("show", help="print a journal, a line for each record")
     for command in (record, replay, show):
         command.add_argument("journal", metavar="JOURNAL")
     for command in (record, replay):
-        command.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="a file, or -m MODULE; and arguments")
+        command.add_argument(
+            "program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="a file, or -m MODULE; and arguments"
+        )
     options = parser.parse_args(arguments)
     if options.command != "show" and (not options.program or options.program == ["-m"]):
         parser.error("which program? a file, or -m MODULE")

@@ -1,7 +1,7 @@
 """Sockets without a kernel behind them: a number, and answers from a journal.
 
-They are instances of `socket.socket`, so that whoever asks for the type is content; of the C part, which holds no descriptor,
-nothing is used.
+They are instances of `socket.socket`, so that whoever asks for the type is content. Nothing is used of the C part,
+which holds no descriptor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from reactor.testing.recorder import refuse
+from reactor.testing.recorded import refuse
 
 if TYPE_CHECKING:
     from reactor.testing.replayer import Replayer
@@ -37,7 +37,7 @@ class Face:
 FACES: MutableMapping[socket.socket, Face] = weakref.WeakKeyDictionary()
 
 
-def replayed_sockets(replayer: Replayer) -> type[socket.socket]:
+def replayed_sockets(replayer: Replayer) -> type[socket.socket]:  # noqa: C901  # a class, not a course of events
     """Return the class of the sockets that answer from *replayer*'s journal."""
 
     def ask(sock: socket.socket, operation: str, asked: Any) -> Any:
@@ -49,38 +49,38 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:
     class ReplayedSocket(socket.socket):
         __slots__ = ()
 
-        def recv(self, size: int, flags: int = 0) -> bytes:  # type: ignore[override]
+        def recv(self, size: int, flags: int = 0) -> bytes:
             return ask(self, "recv", size)  # type: ignore[no-any-return]
 
-        def send(self, data: Any, flags: int = 0) -> int:  # type: ignore[override]
+        def send(self, data: Any, flags: int = 0) -> int:
             if FACES[self].fd < 0:  # the doorbell's, or closed
                 return len(data)
             return int(ask(self, "send", zlib.crc32(data)))
 
-        def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:  # type: ignore[override]
+        def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
             return put(buffer, ask(self, "recv_into", size))
 
-        def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:  # type: ignore[override]
+        def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:
             return ask(self, "recvfrom", size)  # type: ignore[no-any-return]
 
-        def recvfrom_into(self, buffer: Any, size: int = 0, flags: int = 0) -> tuple[int, Any]:  # type: ignore[override]
+        def recvfrom_into(self, buffer: Any, size: int = 0, flags: int = 0) -> tuple[int, Any]:
             data, peer = ask(self, "recvfrom_into", size)
             return put(buffer, data), peer
 
-        def recvmsg(self, size: int, room: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, Any]:  # type: ignore[override]
+        def recvmsg(self, size: int, room: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, Any]:
             if room:
                 refuse("recvmsg with ancillary data")
             return ask(self, "recvmsg", size)  # type: ignore[no-any-return]
 
-        def sendto(self, data: Any, *where: Any) -> int:  # type: ignore[override]
+        def sendto(self, data: Any, *where: Any) -> int:
             return int(ask(self, "sendto", (zlib.crc32(data), where[-1])))
 
-        def sendmsg(self, buffers: Any, *more: Any) -> int:  # type: ignore[override]
+        def sendmsg(self, buffers: Any, *more: Any) -> int:
             if more and more[0]:
                 refuse("sendmsg with ancillary data")
             return int(ask(self, "sendmsg", zlib.crc32(b"".join(buffers))))
 
-        def sendall(self, data: Any, flags: int = 0) -> None:  # type: ignore[override]
+        def sendall(self, data: Any, flags: int = 0) -> None:
             ask(self, "sendall", zlib.crc32(data))
 
         def accept(self) -> tuple[socket.socket, Any]:
@@ -97,7 +97,7 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:
         def bind(self, address: Any) -> None:
             ask(self, "bind", address)
 
-        def listen(self, *backlog: int) -> None:  # type: ignore[override]
+        def listen(self, *backlog: int) -> None:
             ask(self, "listen", backlog)
 
         def shutdown(self, how: int) -> None:
@@ -109,10 +109,10 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:
         def getpeername(self) -> Any:
             return ask(self, "getpeername", None)
 
-        def getsockopt(self, *option: int) -> Any:  # type: ignore[override]
+        def getsockopt(self, *option: int) -> Any:
             return ask(self, "getsockopt", option)
 
-        def setsockopt(self, *option: Any) -> None:  # type: ignore[override]
+        def setsockopt(self, *option: Any) -> None:
             if FACES[self].fd >= 0:
                 ask(self, "setsockopt", option)
 
@@ -173,7 +173,7 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:
         def detach(self) -> int:
             refuse("detach")
 
-        def dup(self) -> NoReturn:  # type: ignore[override]
+        def dup(self) -> NoReturn:
             refuse("dup")
 
         def makefile(self, *_: Any, **__: Any) -> NoReturn:

@@ -1,9 +1,8 @@
 """Recorder: the real operating system, with everything that it answers written to a journal.
 
-What is noted is what comes in: readiness, bytes, errnos, descriptor numbers, readings of the clock, looked-up names, signals,
-and what threads have sent, each where the loop took it. Of what goes out, a length and a checksum is noted, by which a replay
-knows its program. What cannot be replayed is refused here, when it is recorded. The program's own sockets, from elsewhere,
-become recorded ones when a handler gets them.
+What is noted is what comes in: readiness, bytes, errnos, descriptor numbers, readings of the clock, names that were looked
+up, signals, and what threads have sent, each where the loop took it. Of what goes out a checksum is noted, by which a replay
+knows its program. What cannot be replayed is refused here, when it is recorded.
 """
 
 from __future__ import annotations
@@ -14,48 +13,19 @@ import signal
 import socket
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
 from reactor.errors import UsageError
-from reactor.loop import Loop
-from reactor.system import Inbox, Socket, SignalAction, System
+from reactor.system import Inbox, SignalAction, Socket, System
 from reactor.testing.owner import OneThread
-from reactor.testing.tape import BLOCK_RECORDS, Header, Record, TapeWriter
+from reactor.testing.recorded import ERRORS, RecordedInbox, RecordedSelector, error_of, recorded_sockets
+from reactor.testing.tape import Header, Record, TapeWriter
 
 T = TypeVar("T")
-
-#: What is noted stays in memory no longer than this, when nothing more happens.
-QUIET_SECONDS = 0.05
-
-#: What a call of the system may raise, and a replay can raise again.
-_ERRORS = (OSError, ValueError, TypeError, OverflowError, LookupError)
-
-
-def error_of(error: BaseException) -> tuple[str, tuple[Any, ...]]:
-    """Return *error* as the journal keeps it."""
-    if isinstance(error, socket.gaierror):
-        return "gaierror", error.args
-    if isinstance(error, OSError):
-        return "OSError", (error.errno, error.strerror)
-    return type(error).__name__, error.args
-
-
-def label(call: Any) -> tuple[str, str]:
-    """Return the name of a call that a thread has sent, and what else tells it from others: plain arguments, a descriptor."""
-    if call is None:
-        return "stop", ""
-    callback, args, _ = call
-    if getattr(callback, "__func__", None) is Loop._call_queued_once:
-        callback, args = args[0]
-    name = getattr(callback, "__qualname__", type(callback).__name__)
-    fd = getattr(getattr(callback, "__self__", None), "_fd", "")
-    plain = [value for value in args if isinstance(value, (str, bytes, int, float))]
-    return name, f"{fd}:{zlib.crc32(repr(plain).encode('utf-8', 'replace')):08x}"
 
 
 @attrs.define(eq=False)
@@ -114,7 +84,7 @@ class Recorder(OneThread):
                     signal.signal(number, before)
         self.tape.close()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -122,13 +92,13 @@ class Recorder(OneThread):
 
     # Time and threads
 
-    def monotonic(self) -> float:  # type: ignore[override]
+    def monotonic(self) -> float:
         now = time.monotonic()
         if threading.get_ident() == self.owner:
             self._note(now)
         return now
 
-    def time(self) -> float:  # type: ignore[override]
+    def time(self) -> float:
         now = time.time()
         if threading.get_ident() == self.owner:
             self._note(("time", None, None, now))
@@ -139,7 +109,7 @@ class Recorder(OneThread):
         return super().enter()
 
     def inbox(self) -> Inbox:
-        return RecordedInbox(self, self._next_inbox())
+        return RecordedInbox(self._note, self, self._next_inbox())
 
     def note_error(self, where: str, error: BaseException) -> None:
         self._note(("raised", None, where, type(error).__name__))
@@ -185,7 +155,7 @@ class Recorder(OneThread):
         self.claim(operation)
         try:
             sock = make()
-        except _ERRORS as error:
+        except ERRORS as error:
             self._note((operation, None, asked, None, error_of(error)))
             raise
         self._note((operation, None, asked, sock.fileno()))
@@ -196,7 +166,7 @@ class Recorder(OneThread):
         self.claim(operation)
         try:
             answer = call()
-        except _ERRORS as error:
+        except ERRORS as error:
             self._note((operation, None, asked, None, error_of(error)))
             raise
         self._note((operation, None, asked, answer))
@@ -211,7 +181,7 @@ class Recorder(OneThread):
         # In another thread: a replay finds it by what was asked, as soon as it has come to this record.
         try:
             found = self._real.getaddrinfo(host, port, flags=flags)
-        except _ERRORS as error:
+        except ERRORS as error:
             self._note(("lookup", None, asked, None, error_of(error)))
             raise
         self._note(("lookup", None, asked, found))
@@ -236,7 +206,7 @@ class Recorder(OneThread):
     def set_signal(self, number: int, action: SignalAction) -> SignalAction:
         try:
             before = self._install(number, action)
-        except _ERRORS as error:
+        except ERRORS as error:
             self._note(("set_signal", None, _plain_number(number), None, error_of(error)))
             raise
         self._note(("set_signal", None, int(number), action_code(before)))
@@ -297,220 +267,7 @@ def _plain_number(number: Any) -> Any:
 
 
 def action_code(action: SignalAction) -> int | str | None:
-    """Return a signal's action as the journal keeps it: SIG_DFL and SIG_IGN by number, Python's own by name, others as "own"."""
+    """Return a signal's action as the journal keeps it: SIG_DFL, SIG_IGN by number, Python's own by name, or "own"."""
     if action is signal.default_int_handler:
         return "default_int_handler"
     return "own" if callable(action) else None if action is None else int(action)
-
-
-class RecordedInbox(Inbox):
-    """Notes what was taken, when, and in which order."""
-
-    def __init__(self, recorder: Recorder, number: int) -> None:
-        super().__init__()
-        self._recorder, self._number = recorder, number
-
-    def take(self) -> list[Any]:
-        calls = super().take()
-        self._recorder._note(("take", None, self._number, tuple(map(label, calls))))
-        return calls
-
-    def __bool__(self) -> bool:
-        waiting = len(self) > 0
-        if threading.get_ident() == self._recorder.owner:
-            self._recorder._note(("waiting", None, self._number, waiting))
-        return waiting
-
-
-class RecordedSelector(selectors.BaseSelector):
-    """A selector whose answers are noted. It owns the real one."""
-
-    def __init__(self, real: selectors.BaseSelector, tape: TapeWriter) -> None:
-        self._real, self._tape = real, tape
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._noted("register", fileobj, events, lambda: self._real.register(fileobj, events, data))
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._noted("unregister", fileobj, None, lambda: self._real.unregister(fileobj))
-
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._noted("modify", fileobj, events, lambda: self._real.modify(fileobj, events, data))
-
-    def _noted(self, operation: str, fd: int, events: int | None, call: Callable[[], T]) -> T:
-        try:
-            key = call()
-        except _ERRORS as error:
-            self._tape.append((operation, fd, events, None, error_of(error)))
-            raise
-        self._tape.append((operation, fd, events, None))
-        return key
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        tape = self._tape
-        if len(tape.pending) >= BLOCK_RECORDS:
-            tape.flush()
-        try:
-            if timeout is None or timeout > QUIET_SECONDS:
-                ready = self._real.select(QUIET_SECONDS) or self._select_long(timeout)
-            else:
-                ready = self._real.select(timeout)
-        except _ERRORS as error:
-            tape.append(("select", None, timeout, None, error_of(error)))
-            raise
-        tape.append(("select", None, timeout, tuple([key.fd << 2 | events for key, events in ready])))
-        return ready
-
-    def _select_long(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for the rest of *timeout*; before, let nobody lose what has been noted."""
-        began = time.monotonic()
-        self._tape.flush()
-        if timeout is None:
-            return self._real.select(None)
-        return self._real.select(max(0.0, timeout - QUIET_SECONDS - (time.monotonic() - began)))
-
-    def close(self) -> None:
-        self._real.close()
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._real.get_key(fileobj)
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._real.get_map()
-
-
-def recorded_sockets(tape: TapeWriter) -> type[socket.socket]:
-    """Return the class of the sockets that write to *tape*. Their hot calls are closures, and nothing more than they need."""
-    note, plain, crc32 = tape.append, socket.socket, zlib.crc32
-    plain_recv, plain_send = plain.recv, plain.send
-
-    def noted(sock: socket.socket, operation: str, asked: Any, call: Callable[[], T]) -> T:
-        """Return what *call* returns, and note it."""
-        fd = sock.fileno()
-        try:
-            answer = call()
-        except _ERRORS as error:
-            note((operation, fd, asked, None, error_of(error)))
-            raise
-        note((operation, fd, asked, answer))
-        return answer
-
-    class RecordedSocket(socket.socket):
-        __slots__ = ()  # a plain socket can become one of these
-
-        def recv(self, size: int, flags: int = 0) -> bytes:  # type: ignore[override]
-            try:
-                data = plain_recv(self, size, flags)
-            except _ERRORS as error:
-                note(("recv", self.fileno(), size, None, error_of(error)))
-                raise
-            note(("recv", self.fileno(), size, data))
-            return data
-
-        def send(self, data: Any, flags: int = 0) -> int:  # type: ignore[override]
-            try:
-                sent = plain_send(self, data, flags)
-            except _ERRORS as error:
-                note(("send", self.fileno(), crc32(data), None, error_of(error)))
-                raise
-            note(("send", self.fileno(), crc32(data), sent))
-            return sent
-
-        def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:  # type: ignore[override]
-            def receive() -> bytes:
-                count = plain.recv_into(self, buffer, size, flags)
-                return bytes(memoryview(buffer).cast("B")[:count])
-
-            return len(noted(self, "recv_into", size, receive))
-
-        def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:  # type: ignore[override]
-            return noted(self, "recvfrom", size, lambda: plain.recvfrom(self, size, flags))
-
-        def recvfrom_into(self, buffer: Any, size: int = 0, flags: int = 0) -> tuple[int, Any]:  # type: ignore[override]
-            def receive() -> tuple[bytes, Any]:
-                count, peer = plain.recvfrom_into(self, buffer, size, flags)
-                return bytes(memoryview(buffer).cast("B")[:count]), peer
-
-            data, peer = noted(self, "recvfrom_into", size, receive)
-            return len(data), peer
-
-        def recvmsg(self, size: int, room: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, Any]:  # type: ignore[override]
-            if room:
-                refuse("recvmsg with ancillary data")
-            return noted(self, "recvmsg", size, lambda: plain.recvmsg(self, size, 0, flags))
-
-        def sendto(self, data: Any, *where: Any) -> int:  # type: ignore[override]
-            return noted(self, "sendto", (crc32(data), where[-1]), lambda: plain.sendto(self, data, *where))
-
-        def sendmsg(self, buffers: Any, *more: Any) -> int:  # type: ignore[override]
-            if more and more[0]:
-                refuse("sendmsg with ancillary data")
-            buffers = list(buffers)
-            return noted(self, "sendmsg", crc32(b"".join(buffers)), lambda: plain.sendmsg(self, buffers, *more))
-
-        def sendall(self, data: Any, flags: int = 0) -> None:  # type: ignore[override]
-            noted(self, "sendall", crc32(data), lambda: plain.sendall(self, data, flags))
-
-        def accept(self) -> tuple[socket.socket, Any]:
-            fd = self.fileno()
-            try:
-                number, peer = self._accept()  # type: ignore[attr-defined]
-            except _ERRORS as error:
-                note(("accept", fd, None, None, error_of(error)))
-                raise
-            note(("accept", fd, None, (number, peer)))
-            return RecordedSocket(self.family, self.type, self.proto, fileno=number), peer
-
-        def connect(self, address: Any) -> None:
-            noted(self, "connect", address, lambda: plain.connect(self, address))
-
-        def connect_ex(self, address: Any) -> int:
-            return noted(self, "connect_ex", address, lambda: plain.connect_ex(self, address))
-
-        def bind(self, address: Any) -> None:
-            noted(self, "bind", address, lambda: plain.bind(self, address))
-
-        def listen(self, *backlog: int) -> None:  # type: ignore[override]
-            noted(self, "listen", backlog, lambda: plain.listen(self, *backlog))
-
-        def shutdown(self, how: int) -> None:
-            noted(self, "shutdown", how, lambda: plain.shutdown(self, how))
-
-        def getsockname(self) -> Any:
-            return noted(self, "getsockname", None, lambda: plain.getsockname(self))
-
-        def getpeername(self) -> Any:
-            return noted(self, "getpeername", None, lambda: plain.getpeername(self))
-
-        def getsockopt(self, *option: int) -> Any:  # type: ignore[override]
-            return noted(self, "getsockopt", option, lambda: plain.getsockopt(self, *option))
-
-        def setsockopt(self, *option: Any) -> None:  # type: ignore[override]
-            noted(self, "setsockopt", option, lambda: plain.setsockopt(self, *option))
-
-        def close(self) -> None:
-            if self.fileno() >= 0:
-                noted(self, "close", None, lambda: plain.close(self))
-
-        def detach(self) -> int:
-            refuse("detach")
-
-        def dup(self) -> NoReturn:  # type: ignore[override]
-            refuse("dup")
-
-        def makefile(self, *_: Any, **__: Any) -> NoReturn:
-            refuse("makefile")
-
-        def sendfile(self, *_: Any, **__: Any) -> NoReturn:
-            refuse("sendfile")
-
-        def recvmsg_into(self, *_: Any) -> NoReturn:
-            refuse("recvmsg_into")
-
-    RecordedSocket.__name__ = RecordedSocket.__qualname__ = "RecordedSocket"
-    return RecordedSocket
-
-
-def refuse(what: str) -> NoReturn:
-    """Raise for a call of a socket that a replay could not answer."""
-    raise UsageError(f"a recorded socket has no {what}: what it leads to would not be in the journal")

@@ -1,7 +1,7 @@
 """Replayer: a system that answers from a journal, so that a program that was recorded comes to the same decisions again.
 
-There is no network, and nothing waits but for the program's own threads. Each call of the program takes the next record and is
-compared with it; the first one that differs raises `Divergence`. The descriptors are numbers and nothing else.
+There is no network, and nothing waits but for the program's own threads. Each call of the program takes the next record, and
+is compared with it; the first that differs raises `Divergence`. The descriptors are numbers and nothing else.
 """
 
 from __future__ import annotations
@@ -10,26 +10,21 @@ import builtins
 import contextlib
 import signal
 import socket
-import selectors
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Self
 
 import attrs
 
 from reactor.errors import Divergence, JournalEnded, JournalError, ReplayOver
-from reactor.system import Inbox, Socket, SignalAction
+from reactor.system import Inbox, SignalAction, Socket
 from reactor.testing.face import FACES, Face, replayed_sockets
 from reactor.testing.owner import OneThread
-from reactor.testing.recorder import label
+from reactor.testing.replayed import THREAD_PATIENCE_SECONDS, ReplayedInbox, ReplayedSelector
 from reactor.testing.tape import Header, Record, describe, read_header, read_records
 
-#: Real seconds that a thread of the program has to make a call that it has made when it was recorded.
-THREAD_PATIENCE_SECONDS = 30.0
-#: After this many, a call of the same name is taken although its arguments are others.
-LOOKALIKE_SECONDS = 1.0
 #: A divergence shows as many records before it.
 SHOWN_RECORDS = 6
 
@@ -109,7 +104,7 @@ class Replayer(OneThread):
         if self._peek()[0:1] != ("end",):
             raise self._diverged("the program has ended")
 
-    def __enter__(self) -> Replayer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -157,7 +152,9 @@ class Replayer(OneThread):
         if self._next is None:
             self._next = next(self._records, None)
         if self._next is None:
-            raise self._over(JournalEnded, "the journal ends here; the process was killed while it was recorded, or still runs")
+            raise self._over(
+                JournalEnded, "the journal ends here; the process was killed while it was recorded, or still runs"
+            )
         return self._next if isinstance(self._next, tuple) else ("monotonic", None, None, self._next)
 
     def _taken(self, record: tuple[Any, ...]) -> None:
@@ -184,14 +181,14 @@ class Replayer(OneThread):
 
     # Time and threads
 
-    def monotonic(self) -> float:  # type: ignore[override]
+    def monotonic(self) -> float:
         if threading.get_ident() == self.owner and self.over is None:
-            now: float = self.answer("monotonic", None, None)
+            now = float(self.answer("monotonic", None, None))
             self.began = now if self.began is None else self.began
             self.now = now
         return self.now
 
-    def time(self) -> float:  # type: ignore[override]
+    def time(self) -> float:
         if threading.get_ident() == self.owner and self.over is None:
             self._wall = self.answer("time", None, None)
         return self._wall
@@ -244,7 +241,7 @@ class Replayer(OneThread):
         return self.face(fd, family, kind, proto, sock)
 
     def face(self, fd: int, family: int, kind: int = _STREAM, proto: int = 0, sock: Socket | None = None) -> Socket:
-        """Return a socket that is nothing but the number *fd*: a new one, or *sock*, which is of the replay's class already."""
+        """Return a socket that is nothing but the number *fd*: a new one, or *sock*, which has been given the class."""
         made = self.socket_class.__new__(self.socket_class) if sock is None else sock
         FACES[made] = Face(fd, family, kind, proto)
         return made
@@ -278,7 +275,9 @@ class Replayer(OneThread):
         return self._action(number, self._unless_over("get_signal", int(number)))
 
     def set_signal(self, number: int, action: SignalAction) -> SignalAction:
-        before = self._action(number, self._unless_over("set_signal", int(number) if isinstance(number, int) else repr(number)))
+        before = self._action(
+            number, self._unless_over("set_signal", int(number) if isinstance(number, int) else repr(number))
+        )
         self._actions[number] = action
         return before
 
@@ -287,7 +286,7 @@ class Replayer(OneThread):
             return signal.default_int_handler
         if code == "own":
             return self._actions.get(number, signal.getsignal(number))
-        return code if code is None else signal.Handlers(code)
+        return None if code is None else signal.Handlers(int(code))
 
     def set_wakeup_fd(self, fd: int) -> int:
         return int(self._unless_over("set_wakeup_fd", None) or -1)
@@ -324,97 +323,3 @@ class Replayer(OneThread):
 
     def set_permissions(self, path: str, mode: int, owner: int | str | None, group: int | str | None) -> None:
         self.answer("set_permissions", None, (path, mode, owner, group))
-
-
-class _Never(dict[Any, object]):
-    """Knows of no call that waits. Which one of two equal calls found the other still waiting is in the journal."""
-
-    def setdefault(self, key: Any, default: Any = None) -> Any:
-        return default
-
-    def __delitem__(self, key: Any) -> None: ...
-
-
-class ReplayedInbox(Inbox):
-    """Gives what the journal says that was taken, as soon as the program's threads have sent it again."""
-
-    def __init__(self, replayer: Replayer, number: int) -> None:
-        super().__init__()
-        self.once = _Never()
-        self._replayer, self._number = replayer, number
-        self._sent = threading.Condition()
-
-    def append(self, call: Any) -> None:
-        with self._sent:
-            super().append(call)
-            self._sent.notify_all()
-
-    def take(self) -> list[Any]:
-        if self._replayer.over is not None:
-            return []
-        return [self._await(tuple(wanted)) for wanted in self._replayer.answer("take", None, self._number)]
-
-    def __bool__(self) -> bool:
-        if threading.get_ident() != self._replayer.owner or self._replayer.over is not None:
-            return len(self) > 0
-        return bool(self._replayer.answer("waiting", None, self._number))
-
-    def _await(self, wanted: tuple[str, str]) -> Any:
-        """Wait for the call that was taken, in real time: its arguments are those of now."""
-        with self._sent:
-            if self._sent.wait_for(lambda: self._place(wanted) is not None, LOOKALIKE_SECONDS):
-                return self._pull(self._place(wanted))
-            if self._sent.wait_for(lambda: self._place(wanted[:1]) is not None, THREAD_PATIENCE_SECONDS):
-                return self._pull(self._place(wanted[:1]))
-        self._replayer._next = ("take", None, self._number, (wanted,))
-        raise self._replayer._diverged(f"no thread has called {wanted[0]} through call_threadsafe")
-
-    def _place(self, wanted: tuple[str, ...]) -> int | None:
-        """Return where the first call stands whose label begins so."""
-        return next((place for place, call in enumerate(self) if label(call)[: len(wanted)] == wanted), None)
-
-    def _pull(self, place: int | None) -> Any:
-        assert place is not None
-        call = self[place]
-        del self[place]
-        return call
-
-
-class ReplayedSelector(selectors.BaseSelector):
-    """Finds ready what the journal says. Waits for nothing."""
-
-    def __init__(self, replayer: Replayer) -> None:
-        self._replayer = replayer
-        self._keys: dict[Any, selectors.SelectorKey] = {}
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        self._replayer.answer("register", fileobj, events)
-        self._keys[fileobj] = selectors.SelectorKey(fileobj, fileobj, events, data)
-        return self._keys[fileobj]
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        if self._replayer.over is None:
-            self._replayer.answer("unregister", fileobj, None)
-        return self._keys.pop(fileobj)
-
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        try:
-            self._replayer.answer("modify", fileobj, events)
-        except Exception:
-            self._keys.pop(fileobj, None)  # as the real one does
-            raise
-        self._keys[fileobj] = selectors.SelectorKey(fileobj, fileobj, events, data)
-        return self._keys[fileobj]
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = self._replayer.answer("select", None, timeout)
-        return [(self._keys[number >> 2], number & 3) for number in ready]
-
-    def close(self) -> None:
-        self._keys.clear()
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._keys[fileobj]
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._keys

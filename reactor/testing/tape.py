@@ -1,7 +1,7 @@
 """The journal file: a header, then blocks of records, each with its length and checksum.
 
 Knows how records are kept, not what they mean: see `recorder` and `replayer`. A record is one float, a reading of the
-monotonic clock, or a tuple `(operation, fd, asked, answer)`, with a fifth element `(kind, arguments)` if it was an exception.
+monotonic clock, or a tuple `(operation, fd, asked, answer)`; a fifth element, `(kind, arguments)`, is an exception.
 The blocks are `marshal`, which is several times as fast as anything else in the stdlib and must not be fed by strangers:
 open journals that you trust.
 """
@@ -67,10 +67,11 @@ def _plain(value: Any) -> Any:
     """Return *value* with whatever cannot be written replaced by its text."""
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
-    for kind in (bool, int, float, str, bytes):
-        if isinstance(value, kind):
-            return kind(value)
-    return None if value is None else repr(value)
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else repr(value)
 
 
 @attrs.define(eq=False)
@@ -136,8 +137,7 @@ class TapeWriter:
         part = f"{self.path}.part"
         with open(part, "wb") as file:
             file.write(self._beginning())
-            for _, data in list(self._ring):
-                file.write(data)
+            file.writelines(data for _, data in list(self._ring))
         os.replace(part, self.path)
 
     def close(self) -> None:
