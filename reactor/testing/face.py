@@ -86,7 +86,9 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:  # noqa: C901  
         def accept(self) -> tuple[socket.socket, Any]:
             number, peer = ask(self, "accept", None)
             face = FACES[self]
-            return replayer.face(number, face.family, face.kind, face.proto), peer
+            accepted = replayer.face(number, face.family, face.kind, face.proto)
+            accepted.setblocking(True)  # as the real one is at first
+            return accepted, peer
 
         def connect(self, address: Any) -> None:
             ask(self, "connect", address)
@@ -126,6 +128,9 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:  # noqa: C901  
                     face.fd = -1
                     if socket.socket.fileno(self) >= 0:  # it was the program's own once
                         socket.socket.close(self)
+
+        def __exit__(self, *exc_info: object) -> None:
+            self.close()
 
         # What it is
 

@@ -43,7 +43,7 @@ class Recorder(OneThread):
     path: str
     ring_bytes: int | None = None
     dump_on: int | None = None
-    _make_selector: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector
+    _make_selector: Callable[[], selectors.BaseSelector] = attrs.field(default=selectors.DefaultSelector, alias="selector")
     tape: TapeWriter = attrs.field(init=False, repr=False)
     _note: Callable[[Record], None] = attrs.field(init=False, repr=False)
     _real: System = attrs.field(init=False, factory=System)
@@ -55,10 +55,9 @@ class Recorder(OneThread):
     def __attrs_post_init__(self) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
-        try:
+        library = "from source"
+        with contextlib.suppress(PackageNotFoundError):
             library = version("selector-reactor")
-        except PackageNotFoundError:
-            library = "from source"
         self.tape = TapeWriter(self.path, self.ring_bytes, Header(library=library))
         self._note = self.tape.append
         self._socket_class = recorded_sockets(self.tape)
@@ -214,18 +213,24 @@ class Recorder(OneThread):
 
     def _install(self, number: int, action: SignalAction) -> SignalAction:
         """Set *action*; where it is Python code, what is really set is `_struck`, which notes that it came."""
-        found = self._real.set_signal(number, self._struck if callable(action) else action)
-        before = self._actions.pop(number, found)
+        before = self._actions.get(number)
         if callable(action):
-            self._actions[number] = action
+            self._actions[number] = action  # first, since the signal may come at once
+        try:
+            found = self._real.set_signal(number, self._struck if callable(action) else action)
+        except BaseException:
+            self._actions.pop(number, None)  # of a number that can have no action
+            raise
+        if callable(action):
             self._before.setdefault(number, found)
-        return before
+        else:
+            self._actions.pop(number, None)
+        return found if before is None else before
 
     def _struck(self, number: int, frame: FrameType | None) -> None:
-        action = self._actions.get(number)
         self._note(("signal", None, number, None))
-        if callable(action):
-            action(number, frame)
+        action: Any = self._actions[number]
+        action(number, frame)
 
     def set_wakeup_fd(self, fd: int) -> int:
         return self._ask("set_wakeup_fd", None, lambda: self._real.set_wakeup_fd(fd))

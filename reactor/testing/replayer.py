@@ -20,9 +20,10 @@ import attrs
 
 from reactor.errors import Divergence, JournalEnded, JournalError, ReplayOver
 from reactor.system import Inbox, SignalAction, Socket
+from reactor.testing import replayed
 from reactor.testing.face import FACES, Face, replayed_sockets
 from reactor.testing.owner import OneThread
-from reactor.testing.replayed import THREAD_PATIENCE_SECONDS, ReplayedInbox, ReplayedSelector
+from reactor.testing.replayed import ReplayedInbox, ReplayedSelector
 from reactor.testing.tape import Header, Record, describe, read_header, read_records
 
 #: A divergence shows as many records before it.
@@ -133,19 +134,17 @@ class Replayer(OneThread):
         if self.over is not None:
             raise self.over
         while (record := self._peek())[:1] and record[0] in _ASIDE:
-            self._taken(record)
             if record[0] == "lookup":
+                self._taken(record)
                 with self._news:
                     self._found.setdefault(record[2], deque()).append(record)
                     self._news.notify_all()
             else:
-                self._strike(record[2])
-
-    def _strike(self, number: int) -> None:
-        action = self._actions.get(number, signal.getsignal(number))
-        if not callable(action):
-            raise self._diverged(f"signal {number} has come, for which the program has set nothing")
-        action(number, sys._getframe())
+                action = self._actions.get(record[2], signal.getsignal(record[2]))
+                if not callable(action):
+                    raise self._diverged(f"signal {record[2]} has come, for which the program has set nothing")
+                self._taken(record)
+                action(record[2], sys._getframe())
 
     def _peek(self) -> tuple[Any, ...]:
         """Return the next record; a reading of the clock as an operation like others."""
@@ -165,11 +164,11 @@ class Replayer(OneThread):
         self.position += 1
 
     def _diverged(self, done: str) -> ReplayOver:
-        assert self._next is not None
+        now = "nothing more" if self._next is None else describe(self._next)
         before = "".join(f"\n  {self.position - len(self._last) + i:8} {describe(r)}" for i, r in enumerate(self._last))
         return self._over(
             Divergence,
-            f"the program has left the journal\n  the journal: {describe(self._next)}\n  the program: {done}\nafter{before}",
+            f"the program has left the journal\n  the journal: {now}\n  the program: {done}\nafter{before}",
         )
 
     def _over(self, kind: type[ReplayOver], text: str) -> ReplayOver:
@@ -253,7 +252,8 @@ class Replayer(OneThread):
         if threading.get_ident() == self.owner:
             return self.answer("getaddrinfo", None, asked)  # type: ignore[no-any-return]
         with self._news:
-            if not self._news.wait_for(lambda: self._found.get(asked) or self.over, THREAD_PATIENCE_SECONDS) or self.over:
+            self._news.wait_for(lambda: self._found.get(asked) or self.over, replayed.THREAD_PATIENCE_SECONDS)
+            if not self._found.get(asked):
                 raise self.over or self._diverged(f"a thread looks up {asked}")
             record = self._found[asked].popleft()
         if len(record) > 4:

@@ -81,6 +81,9 @@ class TapeWriter:
     Args:
         path: the file; written from the beginning.
         ring_bytes: keep no more than so many bytes, in memory, and write them on `dump`. None: write everything.
+
+    Raises:
+        OSError: the file cannot be written. Later errors end the journal, and nothing else; see `error`.
     """
 
     path: str
@@ -102,7 +105,11 @@ class TapeWriter:
         self.append = self.pending.append
         if self.ring_bytes is None:
             self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115  # open as long as this object
-            self._file.write(self._beginning())
+            try:
+                self._file.write(self._beginning())
+            except BaseException:
+                self._file.close()
+                raise
 
     def flush(self) -> None:
         """Make a block of what is pending, and write it, or keep it in the ring; unless that is under way already."""
