@@ -70,7 +70,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--dump-on", type=signal_number, metavar="SIGNAL", help="with --ring: write the journal on this signal"
     )
     replay = commands.add_parser("replay", help="run a program again, with no network, on what a journal says")
-    replay.add_argument("--stop-at", type=int, metavar="RECORD", help="enter the debugger before this record")
+    replay.add_argument("--stop-at", type=int, metavar="RECORD", help="enter the debugger when this record has been taken")
     show = commands.add_parser("show", help="print a journal, a line for each record")
     for command in (record, replay, show):
         command.add_argument("journal", metavar="JOURNAL")
@@ -79,8 +79,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="a file, or -m MODULE; and arguments"
         )
     options = parser.parse_args(arguments)
-    if options.command != "show" and (not options.program or options.program == ["-m"]):
-        parser.error("which program? a file, or -m MODULE")
+    if options.command != "show":
+        if not options.program or options.program == ["-m"]:
+            parser.error("which program? a file, or -m MODULE")
+        if options.program[0] != "-m" and not os.path.exists(options.program[0]):
+            parser.error(f"{options.program[0]}: no such program")
     return options
 
 
@@ -133,7 +136,9 @@ def default_system(system: System) -> Iterator[None]:
 
 def record(options: argparse.Namespace) -> int:
     """Run the program on a recorder."""
-    with Recorder(options.journal, ring_bytes=options.ring, dump_on=options.dump_on) as recorder:
+    with complaints():
+        recorder = Recorder(options.journal, ring_bytes=options.ring, dump_on=options.dump_on)
+    with recorder:
         try:
             with default_system(recorder):
                 return run_program(options.program)
@@ -147,7 +152,9 @@ def record(options: argparse.Namespace) -> int:
 
 def replay(options: argparse.Namespace) -> int:
     """Run the program on a replayer; return its exit status, or 1 if it does not do what was recorded."""
-    with Replayer(options.journal, stop_at=options.stop_at, on_stop=debugger) as replayer:
+    with complaints():
+        replayer = Replayer(options.journal, stop_at=options.stop_at, on_stop=debugger)
+    with replayer:
         try:
             with default_system(replayer):
                 status = run_program(options.program)
@@ -162,23 +169,41 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def debugger() -> None:
-    """Enter the debugger in the nearest caller that is not the replay's own."""
+    """Enter the debugger in the nearest caller that is not the replay's own, as soon as that goes on."""
     import pdb  # noqa: T100  # the debugger is what was asked for
 
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("reactor.testing"):
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("reactor.testing"):
         frame = frame.f_back
-    pdb.Pdb().set_trace(frame)
+    pdb.Pdb(skip=["reactor.testing.*"]).set_trace(frame)
 
 
 def show(options: argparse.Namespace) -> int:
     """Print the journal."""
-    with open(options.journal, "rb") as file:
-        header = read_header(file, options.journal)
-        print(header)
-        for line in lines(read_records(file), header.lost):
-            print(line)
+    with contextlib.ExitStack() as opened:
+        with complaints():
+            file = opened.enter_context(open(options.journal, "rb"))
+            header = read_header(file, options.journal)
+        try:
+            print(header)
+            for line in lines(read_records(file), header.lost):
+                print(line)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has seen enough; nor shall Python complain of it at exit
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
     return 0
+
+
+@contextlib.contextmanager
+def complaints() -> Iterator[None]:
+    """End with status 2 if a journal cannot be opened."""
+    try:
+        yield
+    except (JournalError, OSError) as error:
+        print(f"reactor: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"record": record, "replay": replay, "show": show}
@@ -187,13 +212,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"record": record, "r
 def main(arguments: list[str] | None = None) -> int:
     """Do what is asked; return the exit status."""
     options = parse(arguments)
-    try:
-        return COMMANDS[options.command](options)
-    except (JournalError, OSError) as error:
-        print(f"reactor: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 0
+    return COMMANDS[options.command](options)
 
 
 if __name__ == "__main__":

@@ -334,6 +334,8 @@ def test_a_ring_is_written_when_user_code_raises(path: str) -> None:
         assert not os.path.exists(path)
         reactor.run()
         assert [context.where for context in reactor.raised] == ["call"]
+        recorder.close()
+        recorder.close()
     assert names(path)[-1] == "raised"
 
 

@@ -47,7 +47,8 @@ class Replayer(OneThread):
 
     Args:
         path: the journal.
-        stop_at: called before this record is taken, with its number; a debugger's entry.
+        stop_at: the number of a record.
+        on_stop: called when that is about to be taken; a debugger's entry.
 
     Raises:
         JournalError: it is no journal, or its beginning is lost.
