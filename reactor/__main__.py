@@ -10,6 +10,7 @@ PROGRAM is a file, or -m MODULE. It is run in this process, as `python PROGRAM` 
 from __future__ import annotations
 
 import argparse
+import bdb
 import contextlib
 import os
 import runpy
@@ -163,9 +164,20 @@ def replay(options: argparse.Namespace) -> int:
             print(f"reactor: {ended}", file=sys.stderr)
             return 0
         except ReplayOver as over:
+            if was_quit(over):
+                return 1
             print(f"reactor: {over}\nrecorded with {replayer.header}", file=sys.stderr)
             return 1
         return status
+
+
+def was_quit(error: BaseException | None) -> bool:
+    """Tell whether somebody has quit the debugger, which is an exception to the program and makes it leave the journal."""
+    while error is not None:
+        if isinstance(error, bdb.BdbQuit):
+            return True
+        error = error.__context__
+    return False
 
 
 def debugger() -> None:

@@ -210,6 +210,15 @@ def test_the_debugger_stops_where_it_is_told(
     capsys.readouterr()
 
 
+def test_who_quits_the_debugger_is_told_nothing(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It raises in the program, which then leaves the journal: no news to whoever has quit."""
+    main(["record", path, program(tmp_path)])
+    capsys.readouterr()
+    quitting = program(tmp_path, "import bdb; raise bdb.BdbQuit")
+    assert main(["replay", path, quitting]) == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_the_module_is_a_program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m reactor` reads its own arguments."""
     monkeypatch.setattr(sys, "argv", ["reactor", "--help"])
@@ -323,6 +332,8 @@ def test_pdb_in_a_replay(path: str, tmp_path: Path) -> None:
     assert "42" in debugged.stdout
     assert "say()" in debugged.stdout
     assert debugged.returncode == 0, debugged
+    quitting = run("-m", "reactor", "replay", path, breaking, "x", stdin="quit\n")
+    assert (quitting.returncode, quitting.stderr) == (1, ""), quitting
     place = names(path).index("take")
     debugged = run(
         "-m", "reactor", "replay", "--stop-at", str(place), path, breaking, "x", stdin="p self.passes\ncontinue\ncontinue\n"

@@ -661,7 +661,6 @@ def test_what_else_is_asked(path: str, tmp_path: Path) -> None:
         seen += [system.time(), system.monotonic(), system.is_main_thread(), system.thread()]
         return seen
 
-    os.chdir(tmp_path)
     twice(path, scenario)
     assert not os.path.exists(file)
 
