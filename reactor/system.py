@@ -90,7 +90,7 @@ class System:
         return sock
 
     def adopt(self, sock: Socket) -> Socket:
-        """Return *sock*, which a handler is about to get and which may have been made elsewhere, as a socket of this system.
+        """Return *sock*, which a handler is about to be given, as one of this system's; it may have been made elsewhere.
 
         Raises:
             UsageError: this system cannot have it.
