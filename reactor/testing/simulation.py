@@ -26,6 +26,7 @@ from reactor.testing.kernel import INTERFACES, End, Kernel, failure
 from reactor.testing.local import local_pair
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
+from reactor.testing.pool import SimulatedPool
 from reactor.testing.selector import Kind, SimulatedSelector, make_selector
 from reactor.testing.sockets import SimulatedSocket, make_end
 from reactor.testing.stand_in import SocketModule
@@ -98,8 +99,17 @@ class Host(System):
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
         )
 
+    def pool(self, name: str, *, threads: int, queue: int) -> SimulatedPool:
+        return SimulatedPool(self, name, threads, queue)
+
+    def random(self) -> float:
+        return self.sim.chance.between(0.0, 1.0)
+
     def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         passive = bool(flags & socket.AI_PASSIVE)
+        if self.sim.dice_of.lookup.roll():
+            self.note("getaddrinfo", host, "EAI_AGAIN!")
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         found = []
         for each, any_address, loopback in ((socket.AF_INET6, "::", "::1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1")):
             if family not in (0, each):
@@ -110,7 +120,7 @@ class Host(System):
             with contextlib.suppress(socket.gaierror):
                 if flags & socket.AI_NUMERICHOST and any(host == name for name in (*self.sim.names, *self.sim.hosts)):
                     continue
-                found += [(int(each), self.kernel.lookup(host, each))]
+                found.append((int(each), self.kernel.lookup(host, each)))
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(each, (address, port, 0, 0) if each == socket.AF_INET6 else (address, port)) for each, address in found]
@@ -234,6 +244,7 @@ class Simulation(Host):
         self.dice = Dice(seed, faults.only)
         self.dice_of = FaultDice.of(faults, self.dice)
         self.ports: Stream = self.dice.stream("ports")
+        self.chance: Stream = self.dice.stream("random")
         self.links = Links(self.network, self.dice.stream("links"), self.dice_of.stall, faults.stall_seconds_max)
         self.interrupts = bool(faults.wake or faults.signal)
         self.monitor = Monitor(self.dice_of.hook, self._note_hook)
