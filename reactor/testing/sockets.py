@@ -257,10 +257,17 @@ class SimulatedSocket(socket.socket):
         if size == 0:
             return b"", None  # Python's own answer: it asks nobody
 
-        def call() -> tuple[bytes, Any]:
-            return end.receive(1 if host.strikes_short(end, size) else size, peek=peek)
+        at_once = self._timeout == 0.0 or bool(flags & _MSG_DONTWAIT)
 
-        return self._wait("recv", call, IN, at_once=bool(flags & _MSG_DONTWAIT))
+        def call() -> tuple[bytes, Any]:
+            try:
+                return end.receive(1 if host.strikes_short(end, size) else size, peek=peek)
+            except BlockingIOError:
+                if end.read_shut and not at_once:
+                    return b"", None  # a datagram socket that is shut: there is nothing to wait for
+                raise
+
+        return self._wait("recv", call, IN, at_once=at_once)
 
     def _check_flags(self, flags: int) -> None:
         if flags & ~_KNOWN_FLAGS:
@@ -306,5 +313,13 @@ class SimulatedSocket(socket.socket):
                 return self._call(what, call, *shown)
             except BlockingIOError:
                 left = None if deadline is None else deadline - host.sim.now
-                if not host.sim.wait_for(host, lambda: end.poll() & (events | ERR | HUP), left):
+                if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
                     raise TimeoutError("timed out") from None
+
+    def _until(self, events: int) -> Callable[[], object]:
+        """What a blocked call waits for: readiness, or if that did not suffice, as with a full queue elsewhere, any progress."""
+        end, kernel = self._end, self._host.kernel
+        if not end.poll() & events:
+            return lambda: end.poll() & events
+        before = kernel.progress
+        return lambda: kernel.progress != before

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from reactor.testing.inet import InetEnd
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, TIME_WAIT_SECONDS, End, Kernel, failure, is_ipv6, unmapped
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, Kernel, failure, is_ipv6, unmapped
 from reactor.testing.network import (
     GIVE_UP_SECONDS,
     RETRANSMIT_SECONDS_MAX,
@@ -39,6 +39,14 @@ class State(Enum):
     LISTEN = auto()
     SYN_SENT = auto()
     ESTABLISHED = auto()
+
+
+class Connecting(Enum):
+    """What the socket, which is not the connection, knows of `connect`: enum socket_state."""
+
+    NO = auto()  # SS_UNCONNECTED, or SS_CONNECTED: its state says which
+    YES = auto()  # SS_CONNECTING: the outcome has not been told by a second call yet
+    NEVER = auto()  # SS_DISCONNECTING: it failed, and was shut down before it was told
 
 
 class Fin(Enum):
@@ -177,8 +185,7 @@ class Tcp(InetEnd):
     #: The FIN has come: SOCK_DONE.
     done: bool = attrs.field(default=False, init=False)
     _ended_first: bool = attrs.field(default=False, init=False)
-    # `connect` was called, and its outcome not told by a second call yet: SS_CONNECTING.
-    _connecting: bool = attrs.field(default=False, init=False)
+    _connecting: Connecting = attrs.field(default=Connecting.NO, init=False)
     backlog: int = attrs.field(default=0, init=False)
     queue: deque[Tcp] = attrs.field(factory=deque, init=False, repr=False)
     _coming: int = attrs.field(default=0, init=False)  # between SYN and the accept queue
@@ -195,8 +202,10 @@ class Tcp(InetEnd):
         self.state, self.backlog = State.LISTEN, max(0, backlog)
 
     def connect(self, address: Any) -> int:
-        if self._connecting:
+        if self._connecting is Connecting.YES:
             return self._connect_again()
+        if self._connecting is Connecting.NEVER:
+            return errno.EINVAL
         if self.state is not State.CLOSED or self.peer is not None:
             return errno.EISCONN
         target = self.aim(address)
@@ -204,7 +213,7 @@ class Tcp(InetEnd):
         if any(other is not self and (other.peer, other.host) == (target, self.host) for other in others):
             return errno.EADDRNOTAVAIL
         self.peer = target
-        self.state, self._connecting = State.SYN_SENT, True
+        self.state, self._connecting = State.SYN_SENT, Connecting.YES
         self.kernel.progress += 1
         self._syn(0)
         return errno.EINPROGRESS
@@ -267,15 +276,16 @@ class Tcp(InetEnd):
             self._disconnect()
             self.error = errno.ECONNRESET
             return
-        was_closed, was_shut = self.state is State.CLOSED, self.write_shut
-        self._connecting &= was_closed  # inet_shutdown: SS_CONNECTING becomes SS_CONNECTED
+        was_closed = self.state is State.CLOSED
+        if self._connecting is Connecting.YES:  # inet_shutdown
+            self._connecting = Connecting.NEVER if was_closed else Connecting.NO
         self.read_shut |= read
         self.write_shut |= write
         self.kernel.progress += 1
         if was_closed:
             self.touch()
             raise failure(errno.ENOTCONN)
-        if write and not was_shut:
+        if write:
             self._send_fin()
         self.touch()
 
@@ -310,10 +320,8 @@ class Tcp(InetEnd):
             if self.lingers_zero or self.incoming.arrived:
                 self.abort()
             else:
-                self.read_shut = True
-                if not self.write_shut:
-                    self.write_shut = True
-                    self._send_fin()
+                self.read_shut = self.write_shut = True
+                self._send_fin()
         else:
             self.state = State.CLOSED
             self.kernel.leave_port(self)
@@ -439,7 +447,7 @@ class Tcp(InetEnd):
         """inet_stream_connect, in SS_CONNECTING."""
         if self.state is State.SYN_SENT:
             return errno.EALREADY
-        self._connecting = False
+        self._connecting = Connecting.NO
         if self.state is State.CLOSED:
             number = self.take_error() or errno.ECONNABORTED
             self._disconnect()
@@ -448,7 +456,7 @@ class Tcp(InetEnd):
 
     def _disconnect(self) -> None:
         """tcp_disconnect: as good as new, but for a port that the program has chosen."""
-        self.state, self.peer, self._connecting = State.CLOSED, None, False
+        self.state, self.peer, self._connecting = State.CLOSED, None, Connecting.NO
         self.read_shut = self.write_shut = self.done = False
         self.incoming = self.outgoing = None
         self.touch()
@@ -474,7 +482,7 @@ class Tcp(InetEnd):
         if self.done and self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED:
             self._done()
             if self._ended_first:
-                self.kernel.take_name(self, self.kernel.sim.now + TIME_WAIT_SECONDS)
+                self.kernel.wait_with_name(self)
 
     def _done(self) -> None:
         """tcp_done."""
