@@ -10,7 +10,7 @@ import random
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -35,8 +35,8 @@ class Stage:
 
     #: Of what kinds there are stages.
     SETTINGS: ClassVar[Sequence[tuple[Any, ...]]]
-    #: What can be done, by the names of methods; what stands here twice is done twice as often.
-    ACTS: ClassVar[Sequence[str]]
+    #: What can be done, by the names of methods, and how often.
+    ACTS: ClassVar[Mapping[str, int]]
 
     world: World
     setting: tuple[Any, ...]
@@ -89,9 +89,25 @@ class Stage:
 class Streams(Stage):
     """Both ends of a connection. No buffer gets full: when there is room again depends on the kernel's bookkeeping."""
 
-    SETTINGS = [(INET, "pair"), (INET6, "pair"), (UNIX, "pair"), (UNIX, "socketpair")]
-    ACTS = """send send send_nothing receive receive receive_some peek shut shut close reset linger error ready ready has_name
-        has_peer connect listen accept""".split()
+    SETTINGS = ((INET, "pair"), (INET6, "pair"), (UNIX, "pair"), (UNIX, "socketpair"))
+    ACTS: ClassVar = {
+        "send": 2,
+        "send_nothing": 1,
+        "receive": 2,
+        "receive_some": 1,
+        "peek": 1,
+        "shut": 2,
+        "close": 1,
+        "reset": 1,
+        "linger": 1,
+        "error": 1,
+        "ready": 2,
+        "has_name": 1,
+        "has_peer": 1,
+        "connect": 1,
+        "listen": 1,
+        "accept": 1,
+    }
 
     address: Any = attrs.field(init=False, default=None)
 
@@ -125,9 +141,22 @@ class Streams(Stage):
 class Handshakes(Streams):
     """One that listens, and two that connect to it or to nobody; `accept` is the script's."""
 
-    SETTINGS = [(INET, 0), (INET6, 0), (UNIX, 0), (INET, 1), (UNIX, 1)]
-    ACTS = """connect connect connect connect_dead accept accept send receive shut close reset error ready ready has_peer listen
-        give_up""".split()
+    SETTINGS = ((INET, 0), (INET6, 0), (UNIX, 0), (INET, 1), (UNIX, 1))
+    ACTS: ClassVar = {
+        "connect": 3,
+        "connect_dead": 1,
+        "accept": 2,
+        "send": 1,
+        "receive": 1,
+        "shut": 1,
+        "close": 1,
+        "reset": 1,
+        "error": 1,
+        "ready": 2,
+        "has_peer": 1,
+        "listen": 1,
+        "give_up": 1,
+    }
 
     accepted: list[Socket] = attrs.field(init=False, factory=list)
     dead: Any = attrs.field(init=False, default=None)
@@ -164,9 +193,22 @@ class Handshakes(Streams):
 class Datagrams(Stage):
     """Two datagram sockets that are bound, and the name of nobody."""
 
-    SETTINGS = [(INET,), (INET6,), (UNIX,)]
-    ACTS = """send send send_nothing send_to send_to receive receive receive_some peek connect connect connect_dead ready ready
-        error has_peer close shut shut""".split()
+    SETTINGS = ((INET,), (INET6,), (UNIX,))
+    ACTS: ClassVar = {
+        "send": 2,
+        "send_nothing": 1,
+        "send_to": 2,
+        "receive": 2,
+        "receive_some": 1,
+        "peek": 1,
+        "connect": 2,
+        "connect_dead": 1,
+        "ready": 2,
+        "error": 1,
+        "has_peer": 1,
+        "close": 1,
+        "shut": 2,
+    }
 
     names: list[Any] = attrs.field(init=False, factory=list)
 
@@ -191,23 +233,33 @@ class Datagrams(Stage):
 class Names(Stage):
     """Three sockets that want one port, on addresses that may exclude each other."""
 
-    HOSTS: ClassVar = {
+    HOSTS: ClassVar[Mapping[int, Sequence[str]]] = {
         INET: ("0.0.0.0", "127.0.0.1", "127.0.0.2"),
         INET6: ("::", "::1", "::ffff:127.0.0.1"),
     }
-    SETTINGS = [
-        (type, families)
-        for type in (STREAM, DGRAM)
+    SETTINGS = tuple(
+        (kind, families)
+        for kind in (STREAM, DGRAM)
         for families in ((INET, INET, INET), (INET, INET, INET6), (INET, INET6, INET6), (INET6, INET6, INET6))
-    ]
-    ACTS = "bind bind bind listen listen reuse_address reuse_port only_v6 close connect has_name error".split()
+    )
+    ACTS: ClassVar = {
+        "bind": 3,
+        "listen": 2,
+        "reuse_address": 1,
+        "reuse_port": 1,
+        "only_v6": 1,
+        "close": 1,
+        "connect": 1,
+        "has_name": 1,
+        "error": 1,
+    }
 
     port: int = attrs.field(init=False, default=0)
 
     def make(self) -> list[Socket]:
-        type, families = self.setting
+        kind, families = self.setting
         self.port = self.world.port()
-        return [self.world.open(family, type) for family in families]
+        return [self.world.open(family, kind) for family in families]
 
     def bind(self, sock: Socket, number: int) -> object:
         return said(sock.bind, self._address(sock.family, number))
@@ -250,8 +302,8 @@ def drawn(stage: type[Stage], seed: int) -> tuple[tuple[Any, ...], list[Step]]:
     rng = random.Random(f"{stage.__name__}/{seed}")
     setting = rng.choice(stage.SETTINGS)
     sockets = 3 if stage in (Names, Handshakes) else 2
-    steps = rng.randrange(3, STEPS_MAX + 1)
-    return setting, [(rng.randrange(sockets), rng.choice(stage.ACTS), rng.randrange(3)) for _ in range(steps)]
+    acts = rng.choices(list(stage.ACTS), list(stage.ACTS.values()), k=rng.randrange(3, STEPS_MAX + 1))
+    return setting, [(rng.randrange(sockets), act, rng.randrange(3)) for act in acts]
 
 
 def play(world: World, stage: type[Stage], setting: tuple[Any, ...], script: Script) -> list[object]:

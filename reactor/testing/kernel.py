@@ -217,9 +217,9 @@ class Kernel:
 
     # Descriptors
 
-    def check_room(self) -> None:
-        """Raise EMFILE if no descriptor is free."""
-        if len(self.files) >= self.descriptors_max:
+    def check_room(self, count: int = 1) -> None:
+        """Raise EMFILE if not so many descriptors are free."""
+        if len(self.files) + count > self.descriptors_max:
             raise failure(errno.EMFILE)
 
     def open(self, file: Any) -> int:

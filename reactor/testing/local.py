@@ -279,14 +279,18 @@ def key_of(address: Any) -> str | bytes:
 
 
 def bind_path(end: Any, address: Any) -> str | bytes:
-    """Make the file, or the abstract name, of *end*; the empty path asks for any name: unix(7), "Autobind feature"."""
-    path = key_of(address) if address else b"\0%05x" % end.kernel.next_name()
-    if path in end.kernel.paths:
+    """Make the file, or the abstract name, of *end*; the empty path asks for any name: unix(7), "Autobind feature".
+
+    Returns:
+        the name, as it was given.
+    """
+    key = key_of(address) if address else b"\0%05x" % end.kernel.next_name()
+    if key in end.kernel.paths:
         raise failure(errno.EADDRINUSE)
     if end.path:
         raise failure(errno.EINVAL)
-    end.kernel.bind_path(path, end)
-    return path
+    end.kernel.bind_path(key, end)
+    return key if isinstance(key, bytes) else os.fsdecode(address)
 
 
 def find_path(end: Any, address: Any) -> Any:

@@ -125,7 +125,7 @@ class SimulatedSelector(selectors.BaseSelector):
             self._closed = True
             for key in list(self._keys.values()):
                 self.unregister(key.fileobj)
-            self.host.sim.selectors.pop(self, None)
+            self.host.sim.forget(self)
 
     # What the simulation asks
 

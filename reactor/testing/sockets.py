@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactor.errors import Unsupported
 from reactor.testing.kernel import ERR, HUP, IN, OUT, End, failure
-from reactor.testing.local import Local, LocalDatagram
+from reactor.testing.local import Local, LocalDatagram, local_pair
 from reactor.testing.tcp import Tcp
 from reactor.testing.udp import Udp
 
@@ -43,6 +43,17 @@ def make_end(host: Host, family: int, kind: int) -> End:
     if kind == socket.SOCK_DGRAM:
         return Udp(host.kernel, family, kind)
     raise failure(errno.EPROTONOSUPPORT)
+
+
+def make_pair(host: Host, kind: int, timeout: float | None) -> tuple[SimulatedSocket, SimulatedSocket]:
+    """Return two connected Unix sockets, or make none.
+
+    Raises:
+        OSError: EMFILE; EOPNOTSUPP, for another *kind* than streams and datagrams.
+    """
+    host.kernel.check_room(2)
+    one, other = local_pair(host.kernel, kind)
+    return SimulatedSocket(host, one, timeout), SimulatedSocket(host, other, timeout)
 
 
 class SimulatedSocket(socket.socket):
@@ -317,7 +328,7 @@ class SimulatedSocket(socket.socket):
                     raise TimeoutError("timed out") from None
 
     def _until(self, events: int) -> Callable[[], object]:
-        """What a blocked call waits for: readiness, or if that did not suffice, as with a full queue elsewhere, any progress."""
+        """What a blocked call waits for: readiness; if that did not suffice, since a queue elsewhere is full, any progress."""
         end, kernel = self._end, self._host.kernel
         if not end.poll() & events:
             return lambda: end.poll() & events

@@ -10,8 +10,7 @@ import socket as real
 from typing import TYPE_CHECKING, Any
 
 from reactor.testing.kernel import End, failure
-from reactor.testing.local import local_pair
-from reactor.testing.sockets import SimulatedSocket, make_end
+from reactor.testing.sockets import SimulatedSocket, make_end, make_pair
 
 if TYPE_CHECKING:
     from reactor.testing.simulation import Host
@@ -43,8 +42,7 @@ class SocketModule:
         """Like `socket.socketpair`: Unix sockets."""
         if family != getattr(real, "AF_UNIX", 1):
             raise failure(errno.EOPNOTSUPP)
-        one, other = local_pair(self._host.kernel, type)
-        return SimulatedSocket(self._host, one), SimulatedSocket(self._host, other)
+        return make_pair(self._host, type, real.getdefaulttimeout())
 
     def create_connection(
         self, address: tuple[str, int], timeout: float | None = None, source_address: Any = None

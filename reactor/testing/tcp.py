@@ -117,8 +117,10 @@ class Flow:
         return data
 
     def purge(self) -> None:
-        """Forget what is not on its way yet."""
+        """Forget what is not on its way yet; a listener whose handshake that was waits for it no longer."""
         self.unsent.clear()
+        if any(then in (self.source.acknowledged, self.source.cancelled) for _, then, _ in self._held):
+            self.target.leave_listener()
         self._held.clear()
 
     def _update(self) -> None:
@@ -188,7 +190,7 @@ class Tcp(InetEnd):
     _connecting: Connecting = attrs.field(default=Connecting.NO, init=False)
     backlog: int = attrs.field(default=0, init=False)
     queue: deque[Tcp] = attrs.field(factory=deque, init=False, repr=False)
-    _coming: int = attrs.field(default=0, init=False)  # between SYN and the accept queue
+    _coming: dict[Tcp, None] = attrs.field(factory=dict, init=False, repr=False)  # between SYN and the accept queue
     _listener: Tcp | None = attrs.field(default=None, init=False, repr=False)
 
     # Calls
@@ -361,8 +363,7 @@ class Tcp(InetEnd):
         if listeners:
             reuse = len(listeners) > 1 and listeners[1].host == listeners[0].host
             listener = listeners[sim.ports.below(len(listeners))] if reuse else listeners[0]
-            if len(listener.queue) + listener._coming <= listener.backlog:
-                listener._coming += 1
+            if len(listener.queue) + len(listener._coming) <= listener.backlog:
                 self._meet(kernel, listener, path)
         elif self in ends:  # the simultaneous open with oneself: RFC 9293, 3.5
             self._join(self, path, path)
@@ -381,6 +382,7 @@ class Tcp(InetEnd):
         child.options.update(listener.options)
         child.send_buffer, child.receive_buffer = listener.send_buffer, listener.receive_buffer
         child.state, child._listener = State.ESTABLISHED, listener
+        listener._coming[child] = None
         kernel.take_name(child)
         back = sim.path(kernel.host, self.kernel.host)
         self._join(child, path, back)
@@ -400,16 +402,16 @@ class Tcp(InetEnd):
         """SYN and ACK have come back: this side is connected, and says so."""
         assert self.outgoing is not None
         if self.is_closed or self.state is not State.SYN_SENT:
-            self.outgoing.carry(0, self._cancelled, listener, child)
+            self.outgoing.carry(0, self.cancelled, listener, child)
             return
         self._established()
-        self.outgoing.carry(0, self._acknowledged, listener, child)
+        self.outgoing.carry(0, self.acknowledged, listener, child)
 
     def _established(self) -> None:
         self.state = State.ESTABLISHED
         self.touch()
 
-    def _acknowledged(self, listener: Tcp, child: Tcp) -> None:
+    def acknowledged(self, listener: Tcp, child: Tcp) -> None:
         """The listener's side has the ACK: its program may accept."""
         late = listener.kernel.sim.dice_of.slow_accept
         if late.roll():
@@ -419,18 +421,26 @@ class Tcp(InetEnd):
             self._enter_queue(listener, child)
 
     def _enter_queue(self, listener: Tcp, child: Tcp) -> None:
-        listener._coming -= 1
+        child.leave_listener()
         if listener.state is not State.LISTEN:
             child.is_closed = True
-            child.abort()
+            if child.state is State.ESTABLISHED:
+                child.abort()
             return
         listener.queue.append(child)
         listener.touch()
 
-    def _cancelled(self, listener: Tcp, child: Tcp) -> None:
-        listener._coming -= 1
+    def cancelled(self, listener: Tcp, child: Tcp) -> None:
+        """The other side has given up before it had the answer: nobody accepts."""
         child.state = State.CLOSED
+        child.leave_listener()
         child.kernel.free_name(child)
+
+    def leave_listener(self) -> None:
+        """Count no longer among those that come to a listener."""
+        if self._listener is not None:
+            self._listener._coming.pop(self, None)
+            self._listener = None
 
     def _refused(self) -> None:
         self.give_up(errno.ECONNREFUSED)
@@ -487,6 +497,7 @@ class Tcp(InetEnd):
     def _done(self) -> None:
         """tcp_done."""
         self.state = State.CLOSED
+        self.leave_listener()
         self.read_shut = self.write_shut = True
         self.kernel.leave_port(self)
         self.kernel.free_name(self)
