@@ -89,7 +89,7 @@ class Stage:
 class Streams(Stage):
     """Both ends of a connection. No buffer gets full: when there is room again depends on the kernel's bookkeeping."""
 
-    SETTINGS = ((INET, "pair"), (INET6, "pair"), (UNIX, "pair"), (UNIX, "socketpair"))
+    SETTINGS: ClassVar[Sequence[tuple[Any, ...]]] = ((INET, "pair"), (INET6, "pair"), (UNIX, "pair"), (UNIX, "socketpair"))
     ACTS: ClassVar = {
         "send": 2,
         "send_nothing": 1,

@@ -42,8 +42,8 @@ WALL_START = 1_000_000_000.0
 #: Passes in a row that are told of readiness and move nothing, at one moment, without a fault.
 IDLE_PASSES_MAX = 3
 #: More passes than these at one moment, or more events, and time is stuck: somebody always has something to do at once.
-PASSES_AT_ONCE_MAX = 100_000
-EVENTS_AT_ONCE_MAX = 3_000_000
+PASSES_AT_ONCE_MAX = 30_000
+EVENTS_AT_ONCE_MAX = 1_000_000
 #: Lines of the journal that go with an error.
 NOTE_LINES = 20
 

@@ -328,7 +328,7 @@ class SimulatedSocket(socket.socket):
                     raise TimeoutError("timed out") from None
 
     def _until(self, events: int) -> Callable[[], object]:
-        """What a blocked call waits for: readiness; if that did not suffice, since a queue elsewhere is full, any progress."""
+        """What a blocked call waits for: readiness; if that did not suffice (a queue elsewhere is full), any progress."""
         end, kernel = self._end, self._host.kernel
         if not end.poll() & events:
             return lambda: end.poll() & events

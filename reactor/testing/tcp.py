@@ -132,7 +132,7 @@ class Flow:
 
     def _retry(self, delay: float, waited: float) -> None:
         if self.path.is_cut and self._held:
-            if waited > GIVE_UP_SECONDS:
+            if waited > GIVE_UP_SECONDS - RETRANSMIT_SECONDS_MIN:  # a sum of floats may miss it by little
                 self.source.give_up(errno.ETIMEDOUT)
             else:
                 self._try_again(min(2 * delay, RETRANSMIT_SECONDS_MAX), waited)
