@@ -6,6 +6,7 @@ its descriptor, as a connection that still has to send does.
 
 from __future__ import annotations
 
+import abc
 import errno
 import ipaddress
 import os
@@ -58,7 +59,7 @@ def is_ipv6(host: str) -> bool:
 
 
 @attrs.define(eq=False)
-class End:
+class End(abc.ABC):
     """What a socket is in the kernel. The calls raise `OSError`; `BlockingIOError` where a blocking socket would wait."""
 
     kernel: Kernel = attrs.field(repr=False)
@@ -86,41 +87,49 @@ class End:
 
     # What differs
 
+    @abc.abstractmethod
     def poll(self) -> int:
         """Tell which events are there, as the system call of that name does."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def release(self) -> None:
         """The last descriptor is closed."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def bind(self, address: Any) -> None:
-        raise failure(errno.EOPNOTSUPP)
+        """bind(2)."""
 
     def listen(self, backlog: int) -> None:
+        """listen(2)."""
         raise failure(errno.EOPNOTSUPP)
 
+    @abc.abstractmethod
     def connect(self, address: Any) -> int:
-        raise failure(errno.EOPNOTSUPP)
+        """connect(2); return the errno, or 0."""
 
     def accept(self) -> tuple[End, Any]:
+        """accept(2); return the new end and its peer's address."""
         raise failure(errno.EOPNOTSUPP)
 
+    @abc.abstractmethod
     def send(self, data: bytes, address: Any = None) -> int:
-        raise NotImplementedError
+        """sendto(2); return how many bytes were taken."""
 
+    @abc.abstractmethod
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
-        """Return bytes, and for datagrams the sender."""
-        raise NotImplementedError
+        """recvfrom(2); return bytes, and for datagrams the sender."""
 
+    @abc.abstractmethod
     def shutdown(self, *, read: bool, write: bool) -> None:
-        raise failure(errno.ENOTCONN)
+        """shutdown(2)."""
 
+    @abc.abstractmethod
     def name(self) -> Any:
-        raise NotImplementedError
+        """getsockname(2)."""
 
+    @abc.abstractmethod
     def peer_name(self) -> Any:
-        raise NotImplementedError
+        """getpeername(2)."""
 
     # What does not
 

@@ -197,6 +197,18 @@ class SimulatedSocket(socket.socket):
         data, address = self._receive(bufsize, flags)
         return data, [], 0, address
 
+    def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0) -> tuple[int, list[Any], int, Any]:
+        views = [memoryview(each).cast("B") for each in buffers]
+        data, address = self._receive(sum(map(len, views)), flags)
+        rest = data
+        for view in views:
+            part, rest = rest[: len(view)], rest[len(view) :]
+            view[: len(part)] = part
+        return len(data), [], 0, address
+
+    def sendmsg_afalg(self, *args: Any, **options: Any) -> int:
+        raise Unsupported("a simulated kernel has no cryptography")
+
     # Ending
 
     def shutdown(self, how: int) -> None:
@@ -220,6 +232,13 @@ class SimulatedSocket(socket.socket):
 
     def dup(self) -> Self:
         raise Unsupported("a simulated descriptor cannot be duplicated")
+
+    def get_inheritable(self) -> bool:
+        return False  # the base's would ask about a real descriptor of the same number
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        if inheritable:
+            raise Unsupported("a simulated descriptor is not inherited")
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **options: Any) -> Any:
         raise Unsupported("a simulated socket makes no files; use send and recv")

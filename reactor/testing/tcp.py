@@ -119,8 +119,8 @@ class Flow:
     def purge(self) -> None:
         """Forget what is not on its way yet; a listener whose handshake that was waits for it no longer."""
         self.unsent.clear()
-        if any(then in (self.source.acknowledged, self.source.cancelled) for _, then, _ in self._held):
-            self.target.leave_listener()
+        if any(then in (self.source.acknowledged, self.target.forget) for _, then, _ in self._held):
+            self.target.forget()
         self._held.clear()
 
     def _update(self) -> None:
@@ -217,7 +217,7 @@ class Tcp(InetEnd):
         self.peer = target
         self.state, self._connecting = State.SYN_SENT, Connecting.YES
         self.kernel.progress += 1
-        self._syn(0)
+        self._syn(0, target)
         return errno.EINPROGRESS
 
     def accept(self) -> tuple[End, Any]:
@@ -334,31 +334,35 @@ class Tcp(InetEnd):
 
     # Opening
 
-    def _syn(self, tries: int) -> None:
+    def _is_calling(self, peer: tuple[str, int]) -> bool:
+        """Whether the connect to this very *peer* goes on; another one may have begun meanwhile."""
+        return self.state is State.SYN_SENT and self.peer is peer
+
+    def _syn(self, tries: int, peer: tuple[str, int]) -> None:
         """Send the first packet, and again while nobody answers."""
-        if self.state is not State.SYN_SENT or self.peer is None:
+        if not self._is_calling(peer):
             return
-        sim, target = self.kernel.sim, unmapped(self.peer[0])
+        sim, target = self.kernel.sim, unmapped(peer[0])
         kernel = self.kernel if self.kernel.is_own(target) else sim.kernel_at(target)
         if target in sim.swallowed:
             pass
         elif kernel is None:
-            sim.after(UNREACHABLE_SECONDS, self._unreachable)
+            sim.after(UNREACHABLE_SECONDS, self._fail, peer, errno.EHOSTUNREACH)
             return
         elif not (path := sim.path(self.kernel.host, kernel.host)).is_cut:
-            sim.at(path.arrival(sim.now), self._arrive_at, kernel, target, path)
+            sim.at(path.arrival(sim.now), self._arrive_at, kernel, peer, path)
         before = SYN_SECONDS[tries - 1] if tries else 0.0
         if tries < len(SYN_SECONDS):
-            sim.after(SYN_SECONDS[tries] - before, self._syn, tries + 1)
+            sim.after(SYN_SECONDS[tries] - before, self._syn, tries + 1, peer)
         else:
-            sim.after(SYN_GIVE_UP_SECONDS - before, self._unanswered)
+            sim.after(SYN_GIVE_UP_SECONDS - before, self._fail, peer, errno.ETIMEDOUT)
 
-    def _arrive_at(self, kernel: Kernel, target: str, path: Path) -> None:
+    def _arrive_at(self, kernel: Kernel, peer: tuple[str, int], path: Path) -> None:
         """The SYN is there: a listener takes it, or drops it if its queue is full; nobody there means RST."""
-        if self.state is not State.SYN_SENT or self.peer is None or self.outgoing is not None:
+        if not self._is_calling(peer) or self.outgoing is not None:
             return
         sim = self.kernel.sim
-        ends = list(kernel.bound_to(socket.SOCK_STREAM, target, self.peer[1]))
+        ends = list(kernel.bound_to(socket.SOCK_STREAM, unmapped(peer[0]), peer[1]))
         listeners = [end for end in ends if end.state is State.LISTEN]
         if listeners:
             reuse = len(listeners) > 1 and listeners[1].host == listeners[0].host
@@ -369,7 +373,7 @@ class Tcp(InetEnd):
             self._join(self, path, path)
             self._established()
         else:
-            sim.after(path.latency, self._refused)
+            sim.after(path.latency, self._fail, peer, errno.ECONNREFUSED)
 
     def _meet(self, kernel: Kernel, listener: Tcp, path: Path) -> None:
         """The listener's kernel makes the other end, and answers."""
@@ -400,12 +404,13 @@ class Tcp(InetEnd):
 
     def _answered(self, listener: Tcp, child: Tcp) -> None:
         """SYN and ACK have come back: this side is connected, and says so."""
-        assert self.outgoing is not None
-        if self.is_closed or self.state is not State.SYN_SENT:
-            self.outgoing.carry(0, self.cancelled, listener, child)
+        flow = child.incoming
+        assert flow is not None
+        if self.outgoing is not flow or self.state is not State.SYN_SENT:
+            flow.carry(0, child.forget)
             return
         self._established()
-        self.outgoing.carry(0, self.acknowledged, listener, child)
+        flow.carry(0, self.acknowledged, listener, child)
 
     def _established(self) -> None:
         self.state = State.ESTABLISHED
@@ -430,11 +435,11 @@ class Tcp(InetEnd):
         listener.queue.append(child)
         listener.touch()
 
-    def cancelled(self, listener: Tcp, child: Tcp) -> None:
-        """The other side has given up before it had the answer: nobody accepts."""
-        child.state = State.CLOSED
-        child.leave_listener()
-        child.kernel.free_name(child)
+    def forget(self) -> None:
+        """Be gone before anybody has accepted: who connected has given up, or his answer will never come."""
+        self.state = State.CLOSED
+        self.leave_listener()
+        self.kernel.free_name(self)
 
     def leave_listener(self) -> None:
         """Count no longer among those that come to a listener."""
@@ -442,16 +447,10 @@ class Tcp(InetEnd):
             self._listener._coming.pop(self, None)
             self._listener = None
 
-    def _refused(self) -> None:
-        self.give_up(errno.ECONNREFUSED)
-
-    def _unreachable(self) -> None:
-        if self.state is State.SYN_SENT:
-            self.give_up(errno.EHOSTUNREACH)
-
-    def _unanswered(self) -> None:
-        if self.state is State.SYN_SENT:
-            self.give_up(errno.ETIMEDOUT)
+    def _fail(self, peer: tuple[str, int], number: int) -> None:
+        """The connect to *peer* has failed, if it still goes on."""
+        if self._is_calling(peer):
+            self.give_up(number)
 
     def _connect_again(self) -> int:
         """inet_stream_connect, in SS_CONNECTING."""
