@@ -97,39 +97,39 @@ class End(abc.ABC):
 
     @abc.abstractmethod
     def bind(self, address: Any) -> None:
-        """bind(2)."""
+        """Get a name: bind(2)."""
 
     def listen(self, backlog: int) -> None:
-        """listen(2)."""
+        """Take connections: listen(2)."""
         raise failure(errno.EOPNOTSUPP)
 
     @abc.abstractmethod
     def connect(self, address: Any) -> int:
-        """connect(2); return the errno, or 0."""
+        """Return the errno of connect(2), or 0."""
 
     def accept(self) -> tuple[End, Any]:
-        """accept(2); return the new end and its peer's address."""
+        """Return the end that accept(2) gives, and its peer's address."""
         raise failure(errno.EOPNOTSUPP)
 
     @abc.abstractmethod
     def send(self, data: bytes, address: Any = None) -> int:
-        """sendto(2); return how many bytes were taken."""
+        """Return how many bytes sendto(2) takes."""
 
     @abc.abstractmethod
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
-        """recvfrom(2); return bytes, and for datagrams the sender."""
+        """Return the bytes that recvfrom(2) gives, and for datagrams the sender."""
 
     @abc.abstractmethod
     def shutdown(self, *, read: bool, write: bool) -> None:
-        """shutdown(2)."""
+        """End a direction, or both: shutdown(2)."""
 
     @abc.abstractmethod
     def name(self) -> Any:
-        """getsockname(2)."""
+        """Return the own address: getsockname(2)."""
 
     @abc.abstractmethod
     def peer_name(self) -> Any:
-        """getpeername(2)."""
+        """Return the peer's address: getpeername(2)."""
 
     # What does not
 

@@ -17,6 +17,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 from reactor.errors import UsageError
+from reactor.handler import Handler
 from reactor.reactor import Reactor
 from reactor.states import Life
 from reactor.system import SignalAction, Socket, System
@@ -33,8 +34,6 @@ from reactor.testing.verdicts import Hang, Leak, SimulationError, Violation
 
 if TYPE_CHECKING:
     import selectors
-
-    from reactor.handler import Handler
 
 #: Where the monotonic clock begins, and what the wall clock shows then: 2001-09-09 01:46:40 UTC.
 MONOTONIC_START = 1000.0
@@ -415,8 +414,9 @@ class Simulation(Host):
 
     def registered(self, host: Host, key: selectors.SelectorKey) -> None:
         """A descriptor is watched for the first time, maybe for a handler."""
-        if self.checks and key.data is not None and key.data.reactor is not None and key.data in key.data.reactor.handlers:
-            self.monitor.watch(key.data)
+        handler = key.data
+        if self.checks and isinstance(handler, Handler) and handler.reactor is not None and handler in handler.reactor.handlers:
+            self.monitor.watch(handler)
 
     def wait_in(self, selector: SimulatedSelector, timeout: float | None) -> None:
         """A reactor waits: let time go on until somebody of its is ready, or the wait is over."""

@@ -204,6 +204,7 @@ class Tcp(InetEnd):
         self.state, self.backlog = State.LISTEN, max(0, backlog)
 
     def connect(self, address: Any) -> int:
+        self.resolve(address)
         if self._connecting is Connecting.YES:
             return self._connect_again()
         if self._connecting is Connecting.NEVER:
