@@ -97,18 +97,18 @@ class End(abc.ABC):
 
     @abc.abstractmethod
     def bind(self, address: Any) -> None:
-        """Get a name: bind(2)."""
+        """Take a name."""
 
     def listen(self, backlog: int) -> None:
-        """Take connections: listen(2)."""
+        """Take connections from now on."""
         raise failure(errno.EOPNOTSUPP)
 
     @abc.abstractmethod
     def connect(self, address: Any) -> int:
-        """Return the errno of connect(2), or 0."""
+        """Begin to have *address* for a peer; return the errno, or 0."""
 
     def accept(self) -> tuple[End, Any]:
-        """Return the end that accept(2) gives, and its peer's address."""
+        """Return the next connection's end, and its peer's address."""
         raise failure(errno.EOPNOTSUPP)
 
     @abc.abstractmethod
@@ -121,7 +121,7 @@ class End(abc.ABC):
 
     @abc.abstractmethod
     def shutdown(self, *, read: bool, write: bool) -> None:
-        """End a direction, or both: shutdown(2)."""
+        """End a direction, or both."""
 
     @abc.abstractmethod
     def name(self) -> Any:

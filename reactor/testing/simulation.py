@@ -415,7 +415,12 @@ class Simulation(Host):
     def registered(self, host: Host, key: selectors.SelectorKey) -> None:
         """A descriptor is watched for the first time, maybe for a handler."""
         handler = key.data
-        if self.checks and isinstance(handler, Handler) and handler.reactor is not None and handler in handler.reactor.handlers:
+        if (
+            self.checks
+            and isinstance(handler, Handler)
+            and handler.reactor is not None
+            and handler in handler.reactor.handlers
+        ):
             self.monitor.watch(handler)
 
     def wait_in(self, selector: SimulatedSelector, timeout: float | None) -> None:

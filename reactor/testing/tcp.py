@@ -170,9 +170,8 @@ class Flow:
         """The fault: after some bytes both ends are told of a reset that neither sent."""
         self.reset_after = -1
         self.purge()
-        if data:
-            self.flying += len(data)
-            self.carry(len(data), self._arrive, data)
+        self.flying += len(data)
+        self.carry(len(data), self._arrive, data)
         self.carry(0, self.target.reset)
         self.source.kernel.sim.after(self.path.latency, self.source.reset)
 

@@ -74,7 +74,7 @@ def test_a_long_simulation_forgets_its_connections() -> None:
         host = sim.host("a")
         listener = sim.sockets.create_server(("", 7))
         for _ in range(50):
-            client = host.sockets.create_connection(sim.addresses[:1] + (7,))
+            client = host.sockets.create_connection((sim.addresses[0], 7))
             child, _ = listener.accept()
             child.close()
             client.close()
@@ -102,6 +102,7 @@ def test_what_a_kind_of_socket_cannot_do_is_refused() -> None:
     """Datagram sockets neither listen nor accept."""
     with Simulation() as sim, sim.sockets.socket(type=socket.SOCK_DGRAM) as sock:
         assert (said(sock.listen), said(sock.accept)) == ("EOPNOTSUPP", "EOPNOTSUPP")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
 
 
 def test_options_that_were_never_set_are_zero() -> None:

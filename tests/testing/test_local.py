@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from reactor.testing import Simulation
-from tests.facts import DGRAM, STREAM, UNIX, error, reset, said
+from tests.facts import DGRAM, READ, STREAM, UNIX, error, reset, said
 
 
 @pytest.fixture
@@ -129,11 +129,14 @@ def test_a_datagram_socket_that_turns_elsewhere_tells_its_peer(sim: Simulation) 
 
 
 def test_a_datagram_for_nobody(sim: Simulation) -> None:
-    """A peer that is closed is ECONNREFUSED once and then forgotten; one that is shut for reading EPIPE; an error comes first."""
+    """A closed peer is ECONNREFUSED once and then forgotten; one that is shut for reading EPIPE; an error comes first."""
     with bound(sim, "/run/a") as one, bound(sim, "/run/b") as other:
         one.connect("/run/b")
         other.connect("/run/a")
         other.shutdown(socket.SHUT_RD)
+        with sim.selector("poll") as selector:
+            selector.register(other, READ)
+            assert len(selector.select(0)) == 1
         assert said(one.send, b"x") == "EPIPE"
         other.close()
         assert (said(one.send, b"x"), said(one.send, b"x")) == ("ECONNREFUSED", "ENOTCONN")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -33,16 +34,22 @@ def pair(sim: Simulation) -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_what_is_registered_is_found(sim: Simulation, pair: tuple[socket.socket, socket.socket], kind: Kind) -> None:
     """The map has each key by its object and by its number, until it is unregistered or the selector closed."""
     here, _ = pair
-    selector = sim.selector(kind)
+    selector: Any = sim.selector(kind)
     key = selector.register(here, READ, "data")
     found = selector.get_map()
     assert (len(found), list(found), found[here], found[here.fileno()]) == (1, [here.fileno()], key, key)
     assert selector.get_key(here) == key == selectors.SelectorKey(here, here.fileno(), READ, "data")
     assert selector.modify(here, WRITE, "other").data == "other"
     assert [(key.data, events) for key, events in selector.select()] == [("other", WRITE)]
-    for call in (lambda: selector.register(here, READ), lambda: selector.get_key(4711), lambda: found[4711]):
+    calls: list[Callable[[], object]] = [
+        lambda: selector.register(here, READ),
+        lambda: selector.get_key(4711),
+        lambda: found[4711],
+    ]
+    for call in calls:
         with pytest.raises(KeyError):
             call()
+    wrong: Any
     for wrong in ("word", object(), -1):
         with pytest.raises(ValueError, match=r"Invalid file"):
             selector.register(wrong, READ)
@@ -84,6 +91,7 @@ def test_epoll_forgets_what_is_closed(sim: Simulation, pair: tuple[socket.socket
 def test_an_epoll_selector_can_be_watched(sim: Simulation, pair: tuple[socket.socket, socket.socket]) -> None:
     """It is a descriptor, readable when somebody that it watches is ready."""
     here, there = pair
+    inner: Any
     with sim.selector("epoll") as inner, sim.selector("poll") as outer:
         inner.register(here, READ)
         outer.register(inner, READ)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +77,7 @@ def test_bytes_go_every_way(sim: Simulation) -> None:
         assert here.sendfile(io.BytesIO(b"ijklm"), 1) == 4
         first, second = bytearray(3), bytearray(3)
         assert there.recvmsg_into([first, second]) == (4, [], 0, None)
-        assert (first, second) == (b"jkl", b"m\0\0")
+        assert bytes(first + second) == b"jklm\0\0"
         assert there.recv(0) == b""
 
 
@@ -185,7 +184,11 @@ def test_a_blocking_connect_tells_how_it_ended(sim: Simulation) -> None:
 def test_a_call_that_can_never_return_is_told(sim: Simulation) -> None:
     """A blocking call for which nothing can come any more raises `Hang`, and names the host."""
     here, there = sim.sockets.socketpair()
-    with here, there, pytest.raises(Hang, match=r"a call on a blocking socket of sim, whose own reactors stand still, can never"):
+    with (
+        here,
+        there,
+        pytest.raises(Hang, match=r"a call on a blocking socket of sim, whose own reactors stand still, can never"),
+    ):
         here.recv(1)
 
 
@@ -224,10 +227,10 @@ def test_a_detached_number_is_another_sockets(sim: Simulation) -> None:
 
 def test_a_storm_of_eagain_passes() -> None:
     """By fault a call that could do something says EAGAIN, for some calls, and does it then."""
-    with Simulation(faults=Faults(again=1.0, storm_calls_max=4, signals=(signal.SIGTERM,))) as sim:
+    with Simulation(faults=Faults(again=0.3, storm_calls_max=4)) as sim:
         here, there = sim.socketpair()
         answers = [said(here.send, b"x") for _ in range(40)]
-        assert "EAGAIN" in answers
-        assert ("send 3 EAGAIN!" in str(sim.journal)) is True
+        assert set(answers) == {1, "EAGAIN"}
+        assert "send 3 EAGAIN!" in str(sim.journal)
         here.close()
         there.close()

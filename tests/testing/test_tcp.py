@@ -115,6 +115,27 @@ def test_a_connect_that_was_shut_down_may_begin_again(sim: Simulation, client: H
         each.close()
 
 
+def test_a_connect_that_failed_and_was_shut_down_is_the_last(sim: Simulation, client: Host) -> None:
+    """A shutdown before the failure was told leaves a socket that connects no more: EINVAL."""
+    with dial(sim, client) as sock:
+        sim.advance(3)
+        assert said(sock.shutdown, socket.SHUT_WR) == "ENOTCONN"
+        assert said(sock.connect_ex, (sim.addresses[0], 7)) == "EINVAL"
+
+
+def test_a_late_one_finds_the_listener_gone() -> None:
+    """A connection that was reset while a fault held it up is not reset a second time."""
+    with Simulation(network=Network(latency=LATENCY), faults=Faults(slow_accept=1.0, stall_seconds_max=50)) as sim:
+        server = listener(sim, backlog=9)
+        for _ in range(9):
+            sock = dial(sim, sim.host("client"))
+            sim.advance(2.5)
+            reset(sock)
+        server.close()
+        sim.run()
+        assert (sim.kernel.taken, sim.kernel.ports) == ({}, {})
+
+
 def test_an_old_refusal_is_not_the_new_connects(sim: Simulation, client: Host) -> None:
     """Nobody's answer to the first connect, or the lack of one, ends the second."""
     server = listener(sim)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reactor.testing import Network, Simulation
+from reactor.testing import Host, Network, Simulation
 from tests.facts import DGRAM, error, said
 
 
@@ -19,7 +19,7 @@ def sim() -> Iterator[Simulation]:
         yield made
 
 
-def bound(host: Simulation, port: int) -> socket.socket:
+def bound(host: Host, port: int) -> socket.socket:
     """Return a non-blocking socket on every address of *host*."""
     made = host.socket(socket.AF_INET, DGRAM)
     made.bind(("", port))

@@ -18,8 +18,8 @@ from reactor.testing import Faults, Network, Simulation, SimulationError, simula
 from tests.facts import said
 from tests.testing.kit import Client, Echo, Quiet, world
 
-#: Of the journal of `scenario`. A change of it is a change of what every seed means: say so in the change log.
-DIGEST = "?"
+#: Of the journal of `scenario`, on every Python. It changes with the calls that the library makes, and with what seeds mean.
+DIGEST = "f9846ec6e3051851"
 
 
 def scenario() -> str:
@@ -34,7 +34,10 @@ def scenario() -> str:
         here.sim.after(1, here.sim.partition, "server", "client")
         here.sim.after(9, here.sim.heal)
         here.until_closed(*clients, local)
-        with here.server.sockets.socket(type=socket.SOCK_DGRAM) as one, here.client.sockets.socket(type=socket.SOCK_DGRAM) as two:
+        with (
+            here.server.sockets.socket(type=socket.SOCK_DGRAM) as one,
+            here.client.sockets.socket(type=socket.SOCK_DGRAM) as two,
+        ):
             one.bind(("", 9))
             for number in range(100):
                 two.sendto(bytes([number]), (here.server.addresses[0], 9))
@@ -54,7 +57,7 @@ def test_a_seed_is_the_same_run_everywhere() -> None:
     told = {scenario()}
     for hash_seed in ("0", "42"):
         told.add(
-            subprocess.run(  # noqa: S603  # our own interpreter
+            subprocess.run(
                 [sys.executable, "-m", __name__],
                 cwd="/",
                 env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)},
@@ -72,7 +75,6 @@ def test_a_seed_is_the_same_run_everywhere() -> None:
 def test_time_that_is_stuck_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who always has something to do at the same moment is reported, instead of running for ever."""
     monkeypatch.setattr(simulation, "PASSES_AT_ONCE_MAX", 500)
-    monkeypatch.setattr(simulation, "EVENTS_AT_ONCE_MAX", 500)
 
     @attrs.define(eq=False)
     class Ping(Echo):
@@ -89,6 +91,7 @@ def test_time_that_is_stuck_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         def again() -> None:
             sim.after(0, again)
 
+        monkeypatch.setattr(simulation, "EVENTS_AT_ONCE_MAX", 500)
         sim.after(1, again)
         with pytest.raises(SimulationError, match=r"at 1\.000000 s: time is stuck: 501 events at one moment"):
             sim.run()
@@ -176,7 +179,7 @@ def test_an_interrupt_inside_another_reactor_comes_out() -> None:
             other.call_later(1, interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run()
-            assert not (waiting.is_running or other.is_running)
+            assert [waiting.is_running, other.is_running] == [False, False]
         sim.after(1, interrupt)
         with pytest.raises(KeyboardInterrupt):
             waiting.run()
@@ -196,10 +199,10 @@ def test_a_reactor_may_be_closed_in_a_pass_of_another() -> None:
         gone.listen(Echo, ":7")
         gone.call_later(50, gone.stop)
         client = Client(bytes(1_000_000))
-        other.connect(client, ("10.0.0.2", 7))
+        other.connect(client, (sim.host("a").addresses[0], 7))
         other.call_later(0.01, gone.close)
         sim.advance(100)
-        assert client.kind in (CloseKind.RESET, CloseKind.PEER_CLOSED)
+        assert client.kind is CloseKind.RESET
         assert gone.is_closed
         assert not other.raised
 
@@ -215,7 +218,7 @@ def test_a_reactor_that_waits_cannot_be_closed_from_another() -> None:
 
 
 def test_hooks_may_close_anybody() -> None:
-    """A hook that closes its handler, its siblings and sockets of its own, whose numbers are used again at once, harms nobody."""
+    """A hook that closes its handler, its siblings and a socket whose number is used again at once harms nobody."""
     with world(3, faults=Faults(short=0.1, again=0.1, shuffle=0.5)) as here:
         clients: list[Client] = []
 
@@ -232,7 +235,7 @@ def test_hooks_may_close_anybody() -> None:
         clients += [here.connect(Killer(bytes(100))) for _ in range(20)]
         here.sim.run(lambda: all(client.reason for client in clients), timeout=1000)
         assert len(clients) == 100
-        assert not (here.reactor.raised or here.serving.raised)
+        assert [*here.reactor.raised, *here.serving.raised] == []
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:7", "[::1]:7", "unix:/run/echo.sock"])
