@@ -21,7 +21,7 @@ from tests.facts import DGRAM, INET, INET6, STREAM, UNIX, RealWorld, Socket, Wor
 from tests.test_fidelity import SimulatedWorld
 
 #: Of each stage so many scripts are played in a run of the tests, none longer than this.
-SCRIPTS = 150
+SCRIPTS = 250
 STEPS_MAX = 14
 
 #: Which of a stage's sockets, what is done with it, and a number for what there is to choose.
