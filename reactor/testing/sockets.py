@@ -48,10 +48,10 @@ class SimulatedSocket(socket.socket):
 
     __slots__ = ("_end", "_fd", "_host", "_timeout")
 
-    def __init__(self, host: Host, end: End, timeout: float | None = None) -> None:
+    def __init__(self, host: Host, end: End, timeout: float | None = None, *, fileno: int | None = None) -> None:
         # Not the base's: it would ask the operating system for a descriptor.
         self._host, self._end, self._timeout = host, end, timeout
-        self._fd = host.kernel.open(end)
+        self._fd = host.kernel.open(end) if fileno is None else fileno
         end.fd = self._fd
 
     # What it is

@@ -9,7 +9,7 @@ import errno
 import socket as real
 from typing import TYPE_CHECKING, Any
 
-from reactor.testing.kernel import failure
+from reactor.testing.kernel import End, failure
 from reactor.testing.local import local_pair
 from reactor.testing.sockets import SimulatedSocket, make_end
 
@@ -26,9 +26,15 @@ class SocketModule:
     def __getattr__(self, name: str) -> Any:
         return getattr(real, name)
 
-    def socket(self, family: int = real.AF_INET, type: int = real.SOCK_STREAM, proto: int = 0) -> SimulatedSocket:
-        """Like `socket.socket`."""
-        return SimulatedSocket(self._host, make_end(self._host, family, type), real.getdefaulttimeout())
+    def socket(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> SimulatedSocket:
+        """Like `socket.socket`; with *fileno*, of a descriptor that another simulated socket has let go."""
+        if fileno is not None:
+            end = self._host.kernel.files.get(fileno)
+            if not isinstance(end, End):
+                raise failure(errno.EBADF if end is None else errno.ENOTSOCK)
+            return SimulatedSocket(self._host, end, real.getdefaulttimeout(), fileno=fileno)
+        end = make_end(self._host, real.AF_INET if family == -1 else family, real.SOCK_STREAM if type == -1 else type)
+        return SimulatedSocket(self._host, end, real.getdefaulttimeout())
 
     def socketpair(
         self,
