@@ -191,6 +191,9 @@ class SimulatedSocket(socket.socket):
             self._host.kernel.close(fd)
             self._host.sim.settle()
 
+    def get_inheritable(self) -> bool:
+        return False
+
     def detach(self) -> int:
         fd, self._fd = self._fd, -1
         return fd
