@@ -67,6 +67,8 @@ class Host(System):
         #: What stands in for the module `socket` in code that makes its sockets by itself.
         self.sockets = SocketModule(self)
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
+        if hasattr(signal, "SIGPIPE"):
+            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
         self._wakeup_fd = -1
 
     @property
