@@ -94,7 +94,7 @@ class Host(System):
         return SimulatedSocket(self, one, 0.0), SimulatedSocket(self, other, 0.0)
 
     def adopt(self, sock: Socket) -> Socket:
-        if isinstance(sock, SimulatedSocket) and sock._host is self:
+        if isinstance(sock, SimulatedSocket) and sock._host.kernel is self.kernel:
             return sock
         raise UsageError(
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
@@ -414,7 +414,7 @@ class Simulation(Host):
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
-        return self._pump(predicate, None if timeout is None else self.now + timeout, host)
+        return self._pump(predicate, None if timeout is None else self.now + timeout, host.kernel)
 
     def pass_begins(self, selector: SimulatedSelector, ready: int) -> None:
         """A selector has told of readiness."""
@@ -446,14 +446,16 @@ class Simulation(Host):
             self._by_address[address] = host.kernel
 
     def _pump(
-        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Host | None = None
+        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Kernel | None = None
     ) -> bool:
         """Let events happen, reactors run and time go on until *done*; False if the *deadline* came first."""
         while True:
             self.settle()
             if done():
                 return True
-            others = [selector for selector in self.selectors if waiting is not selector and waiting is not selector.host]
+            others = [
+                selector for selector in self.selectors if waiting is not selector and waiting is not selector.host.kernel
+            ]
             if self._run_one(others):
                 continue
             moment = self._next_moment(others)
