@@ -236,9 +236,11 @@ class Kernel:
 
         Raises:
             OSError: `socket.gaierror`.
+            UnicodeError: *host* is no name by the rules of IDNA.
         """
         if host == "":
             return IPV6_ANY if family == socket.AF_INET6 else IPV4_ANY
+        host.encode("idna")
         try:
             found = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
