@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import selectors
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from reactor.errors import UsageError
@@ -25,6 +25,22 @@ KINDS: tuple[Kind, ...] = ("epoll", "poll", "select")
 # select(2): POLLIN_SET and POLLOUT_SET.
 _SELECT_IN = IN | HUP | ERR
 _SELECT_OUT = OUT | ERR
+
+
+class KeysByFile(Mapping[Any, selectors.SelectorKey]):
+    """What `get_map` returns, as in the stdlib: it is asked by file or number, and has numbers."""
+
+    def __init__(self, selector: SimulatedSelector) -> None:
+        self._selector = selector
+
+    def __len__(self) -> int:
+        return len(self._selector._keys)
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._selector._keys)
 
 
 class SimulatedSelector(selectors.BaseSelector):
@@ -112,7 +128,7 @@ class SimulatedSelector(selectors.BaseSelector):
         return ready
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._keys
+        return KeysByFile(self)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
         return self._keys[self._find(fileobj)]
