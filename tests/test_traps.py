@@ -404,6 +404,7 @@ def test_trap_27_unregister_then_close(reactor: Watched) -> None:
     assert len(reactor.poller.selector.get_map()) == 1
 
 
+@pytest.mark.kernel("duplicates a descriptor")
 def test_trap_28_a_duplicate_does_not_keep_a_registration(reactor: Watched) -> None:
     """A descriptor with a living duplicate is deregistered before it is closed: nothing is reported afterwards."""
     here, there = unix_pair()
@@ -497,8 +498,8 @@ def test_trap_32_on_close_is_once(reactor: Watched) -> None:
     with there:
         thread = threading.Thread(target=lambda: reactor.call_threadsafe(stream.abort))
         thread.start()
-        reactor.until(lambda: stream.events[-1:] == ["close"])
         thread.join()
+        reactor.until(lambda: stream.events[-1:] == ["close"])
         stream.close()
         reactor.turn(2)
     assert stream.events.count("close") == 1
@@ -620,6 +621,7 @@ def test_trap_41_signals_are_not_counted_by_bytes(reactor: Watched) -> None:
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
 
 
+@pytest.mark.kernel("an interval timer interrupts a system call")
 def test_trap_42_a_wait_that_is_interrupted_goes_on(reactor: Watched) -> None:
     """Signals that strike during the wait make no timer fire early, and keep none from firing."""
     before = signal.signal(signal.SIGALRM, lambda *_: None)
@@ -660,6 +662,7 @@ def test_trap_44_now_is_fresh_after_the_wait() -> None:
         assert seen == [begin + 5]
 
 
+@pytest.mark.kernel("the highest number that select takes")
 def test_trap_45_a_number_too_high_for_select_is_refused_alone() -> None:
     """select raises for the whole call; the number is refused when it comes, and everybody else is served."""
     here, there = unix_pair()
@@ -683,6 +686,7 @@ def test_trap_46_a_descriptor_that_is_closed_is_unregistered(reactor: Watched) -
         assert stream.kind is CloseKind.ERROR
 
 
+@pytest.mark.kernel("a process of its own")
 def test_trap_50_the_interpreter_may_end_at_any_time() -> None:
     """A program that ends with its reactor open, in a daemon thread or not, says nothing but the warning it asked for."""
     program = """
@@ -744,6 +748,7 @@ def test_elsewhere_close_is_bounded() -> None:
         assert stream.kind is CloseKind.TIMEOUT
 
 
+@pytest.mark.kernel("processes of their own")
 def test_elsewhere_every_starter_of_a_path_but_one_is_refused(tmp_path: Any) -> None:
     """Eight processes race for the path of a dead server: one listens, seven are told, and the one is alive."""
     path = tmp_path / "s.sock"
