@@ -67,7 +67,7 @@ def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have a test of the core run in both worlds, and what needs a selector on each that the world has."""
     worlds = [False]
-    name = metafunc.module.__name__.rpartition("test_")[2]
+    name = metafunc.module.__name__.removeprefix("tests.test_")
     if name in CORE and metafunc.definition.get_closest_marker("kernel") is None:
         worlds.append(True)
     if "selector" in metafunc.fixturenames:

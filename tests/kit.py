@@ -305,11 +305,20 @@ class Fault(System):
         timeout = sock.gettimeout()
         if isinstance(sock, SimulatedSocket):
             assert isinstance(self, Host)
-            return SimulatedFaultySocket(self, sock.end, timeout, fileno=sock.detach())
+            sock.detach()
+            return SimulatedFaultySocket(self, sock.end, timeout)
         faulty = FaultySocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         faulty.settimeout(timeout)
         faulty.fault = self
         return faulty
+
+
+class Virtual(Fault, Clock):
+    """Both: sockets that fail, and a clock that jumps."""
+
+    def __init__(self) -> None:
+        Fault.__init__(self)
+        Clock.__init__(self)
 
 
 class FaultySocket(socket.socket):

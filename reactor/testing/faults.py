@@ -32,7 +32,7 @@ class Faults:
     again: float = attrs.field(default=0.0, validator=_rate)
     #: Of the calls that receive or send: one byte.
     short: float = attrs.field(default=0.0, validator=_rate)
-    #: Of the waits that would last: they end at once and empty, as by EINTR.
+    #: Of the waits: they end at once and empty, as by EINTR.
     early: float = attrs.field(default=0.0, validator=_rate)
     #: Of the waits: somebody is reported ready who is not.
     spurious: float = attrs.field(default=0.0, validator=_rate)

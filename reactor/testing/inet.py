@@ -20,12 +20,15 @@ class InetEnd(End):
     peer: tuple[str, int] | None = attrs.field(default=None, init=False)
 
     def bind(self, address: Any) -> None:
+        name, port = checked(address)
         if self.host:
             raise failure(errno.EINVAL)
-        host = self.kernel.lookup(address[0], self.family)
+        host = self.kernel.lookup(name, self.family)
+        if host != unmapped(host) and self.is_v6_only:
+            raise failure(errno.EINVAL)
         if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
             raise failure(errno.EADDRNOTAVAIL)
-        self.occupy(host, address[1])
+        self.occupy(host, port)
 
     def name(self) -> Any:
         return self.shown((self.host or self.wildcard, self.port))
@@ -66,10 +69,13 @@ class InetEnd(End):
         Raises:
             OSError: there is none.
         """
-        target = self.kernel.lookup(address[0], self.family)
+        name, port = checked(address)
+        target = self.kernel.lookup(name, self.family)
         if target in (IPV4_ANY, IPV6_ANY):
             target = LOOPBACK[self.family]
         here = unmapped(target)
+        if here != target and self.is_v6_only:
+            raise failure(errno.ENETUNREACH)
         if (
             not self.kernel.is_own(here)
             and self.kernel.sim.kernel_at(here) is None
@@ -83,4 +89,25 @@ class InetEnd(End):
             self.occupy(source, 0)
         elif self.host == self.wildcard:
             self.host = source
-        return target, address[1]
+        return target, port
+
+    def set_option(self, level: int, name: int, value: Any) -> None:
+        if level == socket.IPPROTO_IPV6 and self.family != socket.AF_INET6:
+            raise failure(errno.ENOPROTOOPT)
+        if (level, name) == (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) and self.host:
+            raise failure(errno.EINVAL)
+        super().set_option(level, name, value)
+
+
+def checked(address: Any) -> tuple[str, int]:
+    """Return host and port, as Python takes them from a socket address.
+
+    Raises:
+        TypeError: it is no tuple.
+        OverflowError: no port.
+    """
+    if not isinstance(address, tuple):
+        raise TypeError(f"an internet address is a tuple, not {type(address).__name__}")
+    if not 0 <= address[1] <= 65535:
+        raise OverflowError("port must be 0-65535.")
+    return address[0], address[1]

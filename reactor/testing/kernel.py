@@ -32,6 +32,11 @@ LOOPBACK: Mapping[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::
 #: Interfaces of every host.
 INTERFACES = {"lo": 1, "eth0": 2}
 
+#: Of the options of SOL_SOCKET, Linux's numbers end about here; those of BSD and Windows are other ones.
+_OPTION_MAX = 0xFF if os.name == "posix" and socket.SOL_SOCKET == 1 else 0xFFFF
+#: How long a name stays taken whose end closed first.  # Linux, TCP_TIMEWAIT_LEN
+TIME_WAIT_SECONDS = 60.0
+
 _FIRST_DESCRIPTOR = 3
 
 
@@ -146,6 +151,7 @@ class End:
             }
             if name in known:
                 return known[name]
+        self._check_option(level, name)
         value = self.options.get((level, name), 0)
         return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
 
@@ -161,10 +167,16 @@ class End:
             getattr(socket, "SO_REUSEPORT", -1),
         ):
             self.options[level, name] = int(bool(value))
-        elif level == socket.IPPROTO_TCP and self.family == socket.AF_UNIX:
-            raise failure(errno.EOPNOTSUPP)
         else:
-            self.options[level, name] = value
+            self._check_option(level, name)
+            is_switch = (level, name) == (socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            self.options[level, name] = int(bool(value)) if is_switch else value
+
+    def _check_option(self, level: int, name: int) -> None:
+        if level == socket.IPPROTO_TCP and self.family == getattr(socket, "AF_UNIX", -1):
+            raise failure(errno.EOPNOTSUPP)
+        if level == socket.SOL_SOCKET and (name == socket.SO_ERROR or name > _OPTION_MAX):
+            raise failure(errno.ENOPROTOOPT)
 
     @property
     def lingers_zero(self) -> bool:
@@ -191,6 +203,8 @@ class Kernel:
     _next: int = attrs.field(default=_FIRST_DESCRIPTOR, init=False)
     #: Who is bound to a port, by type of socket and number.
     ports: dict[tuple[int, int], list[Any]] = attrs.field(factory=dict, init=False, repr=False)
+    #: Names that connections have beside those that are bound, and until when, by type of socket and port.
+    taken: dict[tuple[int, int], dict[Any, float]] = attrs.field(factory=dict, init=False, repr=False)
     #: Socket files and abstract names, each with its number and who is bound to it.
     paths: dict[str | bytes, tuple[int, Any]] = attrs.field(factory=dict, init=False, repr=False)
     _inode: int = attrs.field(default=1, init=False)
@@ -240,10 +254,10 @@ class Kernel:
         """
         if host == "":
             return IPV6_ANY if family == socket.AF_INET6 else IPV4_ANY
-        host.encode("idna")
         try:
             found = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
+            host.encode("idna")  # as the stdlib does: a label may be too long
             for found_family, found_host in self.sim.names_of(host, self):
                 if found_family == family:
                     return found_host
@@ -261,16 +275,30 @@ class Kernel:
             start, count = self.sim.ports.below(high - low + 1), high - low + 1
             for step in range(count):
                 port = low + (start + step) % count
-                if not any(
-                    self._conflicts(end, host, other, listening=False) for other in self.ports.get((end.type, port), ())
-                ):
+                if not self._is_taken(end, host, port):
                     break
             else:
                 raise failure(errno.EADDRINUSE)
-        elif any(self._conflicts(end, host, other, listening=False) for other in self.ports.get((end.type, port), ())):
+        elif self._is_taken(end, host, port):
             raise failure(errno.EADDRINUSE)
         self.ports.setdefault((end.type, port), []).append(end)
         return port
+
+    def take_name(self, end: Any, until: float = float("inf")) -> None:
+        """Have the name of *end*, a connection, be taken."""
+        self.taken.setdefault((end.type, end.port), {})[end] = until
+
+    def free_name(self, end: Any) -> None:
+        """Have it be free again, unless it is bound."""
+        self.taken.get((end.type, end.port), {}).pop(end, None)
+
+    def _is_taken(self, end: Any, host: str, port: int) -> bool:
+        """Whether a socket or a connection has the name that *end* wants."""
+        key = (end.type, port)
+        if key in self.taken:
+            self.taken[key] = {other: until for other, until in self.taken[key].items() if until > self.sim.now}
+        others = (*self.ports.get(key, ()), *self.taken.get(key, ()))
+        return any(self._conflicts(end, host, other, listening=False) for other in others)
 
     def check_listen(self, end: Any) -> None:
         """Raise EADDRINUSE if somebody else listens where *end* wants to."""
@@ -306,12 +334,14 @@ class Kernel:
 
     # Socket files
 
+    def next_name(self) -> int:
+        """Return the number of a name that nobody has chosen."""
+        self._inode += 1
+        return self._inode
+
     def bind_path(self, path: str | bytes, end: Any) -> None:
         """Make the file, or the abstract name, of a Unix socket."""
-        if path in self.paths:
-            raise failure(errno.EADDRINUSE)
-        self._inode += 1
-        self.paths[path] = (self._inode, end)
+        self.paths[path] = (self.next_name(), end)
 
 
 def _overlap(host: str, end: Any, other: Any) -> bool:

@@ -26,26 +26,24 @@ class SocketModule:
     def __getattr__(self, name: str) -> Any:
         return getattr(real, name)
 
-    def socket(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> SimulatedSocket:
-        """Like `socket.socket`; with *fileno*, of a descriptor that another simulated socket has let go."""
+    def socket(
+        self, family: int = real.AF_INET, type: int = real.SOCK_STREAM, proto: int = 0, fileno: int | None = None
+    ) -> SimulatedSocket:
+        """Like `socket.socket`; *fileno* is a simulated descriptor that was detached."""
         if fileno is not None:
             end = self._host.kernel.files.get(fileno)
             if not isinstance(end, End):
                 raise failure(errno.EBADF if end is None else errno.ENOTSOCK)
-            return SimulatedSocket(self._host, end, real.getdefaulttimeout(), fileno=fileno)
-        end = make_end(self._host, real.AF_INET if family == -1 else family, real.SOCK_STREAM if type == -1 else type)
-        return SimulatedSocket(self._host, end, real.getdefaulttimeout())
+            return SimulatedSocket(self._host, end, real.getdefaulttimeout())
+        return SimulatedSocket(self._host, make_end(self._host, family, type), real.getdefaulttimeout())
 
     def socketpair(
-        self,
-        family: int = getattr(real, "AF_UNIX", 1),
-        type: int = real.SOCK_STREAM,
-        proto: int = 0,
+        self, family: int = getattr(real, "AF_UNIX", 1), type: int = real.SOCK_STREAM, proto: int = 0
     ) -> tuple[SimulatedSocket, SimulatedSocket]:
-        """Like `socket.socketpair`: Unix streams."""
-        if family != getattr(real, "AF_UNIX", 1) or type != real.SOCK_STREAM:
+        """Like `socket.socketpair`: Unix sockets."""
+        if family != getattr(real, "AF_UNIX", 1):
             raise failure(errno.EOPNOTSUPP)
-        one, other = local_pair(self._host.kernel)
+        one, other = local_pair(self._host.kernel, type)
         return SimulatedSocket(self._host, one), SimulatedSocket(self._host, other)
 
     def create_connection(

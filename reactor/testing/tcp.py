@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from reactor.testing.inet import InetEnd
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, Kernel, failure, is_ipv6, unmapped
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, TIME_WAIT_SECONDS, End, Kernel, failure, is_ipv6, unmapped
 from reactor.testing.network import (
     GIVE_UP_SECONDS,
     RETRANSMIT_SECONDS_MAX,
@@ -137,6 +137,10 @@ class Flow:
         if target.state is not State.ESTABLISHED or target.is_closed:
             self.source.kernel.sim.after(self.path.latency, self.source.reset)  # nobody is there to take it
             return
+        if target.read_shut and target.write_shut:  # RFC 1122, 4.2.2.13: data that nobody can read any more
+            target.reset()
+            self.source.kernel.sim.after(self.path.latency, self.source.reset)
+            return
         self.arrived += data
         target.touch()
         self.source.touch()
@@ -172,6 +176,7 @@ class Tcp(InetEnd):
     outgoing: Flow | None = attrs.field(default=None, init=False, repr=False)
     #: The FIN has come: SOCK_DONE.
     done: bool = attrs.field(default=False, init=False)
+    _ended_first: bool = attrs.field(default=False, init=False)
     # `connect` was called, and its outcome not told by a second call yet: SS_CONNECTING.
     _connecting: bool = attrs.field(default=False, init=False)
     backlog: int = attrs.field(default=0, init=False)
@@ -194,7 +199,11 @@ class Tcp(InetEnd):
             return self._connect_again()
         if self.state is not State.CLOSED or self.peer is not None:
             return errno.EISCONN
-        self.peer = self.aim(address)
+        target = self.aim(address)
+        others = self.kernel.ports.get((self.type, self.port), ())
+        if any(other is not self and (other.peer, other.host) == (target, self.host) for other in others):
+            return errno.EADDRNOTAVAIL
+        self.peer = target
         self.state, self._connecting = State.SYN_SENT, True
         self.kernel.progress += 1
         self._syn(0)
@@ -256,8 +265,10 @@ class Tcp(InetEnd):
             return
         if self.state is State.SYN_SENT:
             self._disconnect()
+            self.error = errno.ECONNRESET
             return
         was_closed, was_shut = self.state is State.CLOSED, self.write_shut
+        self._connecting &= was_closed  # inet_shutdown: SS_CONNECTING becomes SS_CONNECTED
         self.read_shut |= read
         self.write_shut |= write
         self.kernel.progress += 1
@@ -319,11 +330,12 @@ class Tcp(InetEnd):
             return
         sim, target = self.kernel.sim, unmapped(self.peer[0])
         kernel = self.kernel if self.kernel.is_own(target) else sim.kernel_at(target)
-        if kernel is None:
+        if target in sim.swallowed:
+            pass
+        elif kernel is None:
             sim.after(UNREACHABLE_SECONDS, self._unreachable)
             return
-        path = sim.path(self.kernel.host, kernel.host)
-        if not path.is_cut:
+        elif not (path := sim.path(self.kernel.host, kernel.host)).is_cut:
             sim.at(path.arrival(sim.now), self._arrive_at, kernel, target, path)
         before = SYN_SECONDS[tries - 1] if tries else 0.0
         if tries < len(SYN_SECONDS):
@@ -361,6 +373,7 @@ class Tcp(InetEnd):
         child.options.update(listener.options)
         child.send_buffer, child.receive_buffer = listener.send_buffer, listener.receive_buffer
         child.state, child._listener = State.ESTABLISHED, listener
+        kernel.take_name(child)
         back = sim.path(kernel.host, self.kernel.host)
         self._join(child, path, back)
         assert child.outgoing is not None
@@ -409,6 +422,7 @@ class Tcp(InetEnd):
     def _cancelled(self, listener: Tcp, child: Tcp) -> None:
         listener._coming -= 1
         child.state = State.CLOSED
+        child.kernel.free_name(child)
 
     def _refused(self) -> None:
         self.give_up(errno.ECONNREFUSED)
@@ -451,6 +465,7 @@ class Tcp(InetEnd):
         """The peer's FIN is here."""
         if self.state is State.ESTABLISHED:
             self.read_shut = self.done = True
+            self._ended_first = self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED
             self.finish()
             self.touch()
 
@@ -458,12 +473,15 @@ class Tcp(InetEnd):
         """Be closed if both directions have ended: TIME_WAIT is not the socket's any more."""
         if self.done and self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED:
             self._done()
+            if self._ended_first:
+                self.kernel.take_name(self, self.kernel.sim.now + TIME_WAIT_SECONDS)
 
     def _done(self) -> None:
         """tcp_done."""
         self.state = State.CLOSED
         self.read_shut = self.write_shut = True
         self.kernel.leave_port(self)
+        self.kernel.free_name(self)
         self.touch()
 
     def give_up(self, number: int) -> None:

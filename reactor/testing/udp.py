@@ -14,6 +14,8 @@ from reactor.testing.network import Path
 
 #: RFC 768: the length has 16 bits; less the headers of UDP and IPv4.
 DATAGRAM_BYTES_MAX = 65507
+#: What the kernel counts for each datagram beside its bytes.  # Linux: about this, sk_buff and rounding
+DATAGRAM_OVERHEAD_BYTES = 768
 
 
 @attrs.define(eq=False)
@@ -29,14 +31,16 @@ class Udp(InetEnd):
         return 0
 
     def send(self, data: bytes, address: Any = None) -> int:
+        if address is None and self.peer is None:
+            raise failure(errno.EDESTADDRREQ)
         if self.write_shut:
             raise failure(errno.EPIPE)
         if self.error:
             raise failure(self.take_error())
-        if address is None and self.peer is None:
-            raise failure(errno.EDESTADDRREQ)
         if len(data) > DATAGRAM_BYTES_MAX:
             raise failure(errno.EMSGSIZE)
+        if address is not None and not address[1]:
+            raise failure(errno.EINVAL)
         was_wild = self.host in ("", self.wildcard)
         target = self.peer if address is None else self.aim(address)
         assert target is not None
@@ -46,7 +50,7 @@ class Udp(InetEnd):
         self.kernel.progress += 1
         sim, host = self.kernel.sim, unmapped(target[0])
         kernel = self.kernel if self.kernel.is_own(host) else sim.kernel_at(host)
-        if kernel is not None:
+        if kernel is not None and host not in sim.swallowed:
             path = self._paths.setdefault(kernel.host, sim.path(self.kernel.host, kernel.host))
             for at in path.arrivals(sim.now, len(data)):
                 sim.at(at, self._arrive, kernel, data, source, (host, target[1]))
@@ -57,23 +61,20 @@ class Udp(InetEnd):
             self.kernel.progress += 1
             raise failure(self.take_error())
         if not self.queue:
-            if self.read_shut:
-                self.kernel.progress += 1
-                return b"", None
             raise failure(errno.EAGAIN)
         data, sender = self.queue[0]
         self.kernel.progress += 1
         if not peek:
             self.queue.popleft()
-            self._queued -= len(data)
+            self._queued -= len(data) + DATAGRAM_OVERHEAD_BYTES
         return data[:size], self.shown(sender)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
-        if self.peer is None:
-            raise failure(errno.ENOTCONN)
         self.read_shut |= read
         self.write_shut |= write
         self.touch()
+        if self.peer is None:
+            raise failure(errno.ENOTCONN)
 
     def peer_name(self) -> Any:
         if self.peer is None:
@@ -105,7 +106,7 @@ class Udp(InetEnd):
             return
         receiver = bound[0]
         if receiver._queued + len(data) <= receiver.receive_buffer:
-            receiver._queued += len(data)
+            receiver._queued += len(data) + DATAGRAM_OVERHEAD_BYTES
             receiver.queue.append((data, (unmapped(source[0]), source[1])))
             receiver.touch()
 
