@@ -28,7 +28,7 @@ from reactor import (
     UsageError,
 )
 from reactor import acceptor as module
-from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, exists, faults, fill, unix_pair
+from tests.kit import Fault, Recorder, Refusing, Virtual, Watched, Watcher, exists, faults, fill, unix_pair
 from tests.worlds import System
 
 
@@ -298,12 +298,6 @@ def test_readiness_without_a_client_is_no_error(reactor: Watched) -> None:
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 def test_exhaustion_rests_and_is_told_once(number: int, logs: list[str]) -> None:
     """One warning, no accept in between, rests that double up to their maximum, and service as soon as it works again."""
-
-    class Virtual(Fault, Clock):
-        def __init__(self) -> None:
-            Fault.__init__(self)
-            Clock.__init__(self)
-
     with Watched(system=Virtual(), debug=True) as reactor:
         factory = Keeping()
         acceptor = reactor.listen(factory, "127.0.0.1:0")
@@ -334,12 +328,6 @@ def test_exhaustion_rests_and_is_told_once(number: int, logs: list[str]) -> None
 
 def test_a_freed_descriptor_ends_the_rest_at_once(logs: list[str]) -> None:
     """The client that waits is accepted in the pass after any handler closes, with no time passing."""
-
-    class Virtual(Fault, Clock):
-        def __init__(self) -> None:
-            Fault.__init__(self)
-            Clock.__init__(self)
-
     here, there = unix_pair()
     with there, Watched(system=Virtual(), debug=True) as reactor:
         factory = Keeping()

@@ -37,7 +37,22 @@ from reactor import (
     Unsupported,
 )
 from reactor.errnos import ACCEPT, Accepting
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, jam, listening, read_all, reset, tcp_pair, unix_pair
+from tests.kit import (
+    Clock,
+    Fault,
+    Jumping,
+    Recorder,
+    Virtual,
+    Watched,
+    Watcher,
+    fill,
+    jam,
+    listening,
+    read_all,
+    reset,
+    tcp_pair,
+    unix_pair,
+)
 
 
 def system_of(reactor: Watched) -> Fault:
@@ -289,11 +304,11 @@ def test_trap_20_names_may_be_gone_right_after_accept(faulty: Watched) -> None:
 # Accept
 
 
-def test_trap_21_exhaustion_is_one_rest(faulty: Watched, logs: list[str]) -> None:
+def test_trap_21_exhaustion_is_one_rest(selector: Callable[[], selectors.BaseSelector], logs: list[str]) -> None:
     """EMFILE with a hundred clients waiting: one accept, one log line, one timer; then everybody is served."""
-    made = Made()
-    acceptor = faulty.listen(made, "127.0.0.1:0")
-    with contextlib.ExitStack() as stack:
+    made, system = Made(), Virtual()
+    with Watched(selector=Jumping(selector(), system), system=system, debug=True) as faulty, contextlib.ExitStack() as stack:
+        acceptor = faulty.listen(made, "127.0.0.1:0")
         for _ in range(100):
             stack.enter_context(socket.create_connection(("127.0.0.1", acceptor.port)))
         system_of(faulty).faults = {"accept": [errno.EMFILE]}
