@@ -70,6 +70,8 @@ class Host(System):
         #: What stands in for the module `socket` in code that makes its sockets by itself.
         self.sockets = SocketModule(self)
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
+        if hasattr(signal, "SIGPIPE"):
+            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
         self._wakeup_fd = -1
 
     @property
@@ -94,7 +96,7 @@ class Host(System):
         return make_pair(self, socket.SOCK_STREAM, 0.0)
 
     def adopt(self, sock: Socket) -> Socket:
-        if isinstance(sock, SimulatedSocket) and sock._host is self:
+        if isinstance(sock, SimulatedSocket) and sock._host.kernel is self.kernel:
             return sock
         raise UsageError(
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
@@ -441,7 +443,7 @@ class Simulation(Host):
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
-        if self._pump(predicate, None if timeout is None else self.now + timeout, host):
+        if self._pump(predicate, None if timeout is None else self.now + timeout, host.kernel):
             return True
         if timeout is None:
             raise self._hang(f"a call on a blocking socket of {host.name}, whose own reactors stand still, can never return")
@@ -484,7 +486,7 @@ class Simulation(Host):
             self._by_address[address] = host.kernel
 
     def _pump(
-        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Host | None = None
+        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Kernel | None = None
     ) -> bool:
         """Let events happen, reactors run and time go on until *done*.
 
@@ -495,7 +497,9 @@ class Simulation(Host):
             self._raise_what_was_raised()
             if done():
                 return True
-            others = [selector for selector in self.selectors if waiting is not selector and waiting is not selector.host]
+            others = [
+                selector for selector in self.selectors if waiting is not selector and waiting is not selector.host.kernel
+            ]
             if self._run_one(others):
                 continue
             moment = self._next_moment(others)
