@@ -2,6 +2,8 @@
 
 pytest imports it at every start, so it imports nothing of `reactor` until a fixture is asked for. It is a module of its own
 beside the package for that reason: whatever is inside the package imports the package first.
+
+PYTEST_DONT_REWRITE: it asserts nothing.
 """
 
 from __future__ import annotations

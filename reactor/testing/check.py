@@ -6,6 +6,7 @@ Each case is a trial of its own: a new simulation, a new reactor, a new handler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 
 import attrs
 
@@ -127,7 +128,7 @@ class _Check:
         if case.compares and outcome != self._whole:
             assert self._whole is not None
             differs = [
-                f"{field.name}: {getattr(outcome, field.name)!r}, whole: {getattr(self._whole, field.name)!r}"
+                f"{field.name}: {_shown(getattr(outcome, field.name))}, whole: {_shown(getattr(self._whole, field.name))}"
                 for field in attrs.fields(Outcome)
                 if getattr(outcome, field.name) != getattr(self._whole, field.name)
             ]
@@ -146,3 +147,7 @@ class _Check:
         full = f"{self.number}: {case.name}"
         again = f"to rerun: check_handler({name}, …, effort=Effort(only={full!r}))"
         raise BrokenContract(f"{name}, conversation {full}: {message}\n{again}") from cause
+
+
+def _shown(value: object) -> str:
+    return value.name if isinstance(value, Enum) else repr(value)

@@ -48,7 +48,7 @@ class Inventory:
             else:
                 before = self.reactors[reactor]
                 left += [f"handler {describe(each)}" for each in reactor.handlers if each in contents - before]
-                left += [f"timer {each!r}" for each in reactor.timers if each in contents - before]
+                left += [f"timer of {each.callback!r}" for each in reactor.timers if each in contents - before]
         return left
 
 

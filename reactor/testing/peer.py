@@ -25,7 +25,7 @@ QUIET_SECONDS = 5.0
 #: How long it waits for the other side's end, or to be rid of what it has to send.
 PATIENCE_SECONDS = 3600.0
 #: Bytes that it takes at most; then it has heard enough, and resets.
-HEARD_BYTES_MAX = 1 << 20
+HEARD_BYTES_MAX = 1 << 18
 #: A slow one takes so many bytes so often.
 SLOW_BYTES = 1024
 SLOW_SECONDS = 0.01

@@ -78,7 +78,7 @@ class Trial:
     blow: Blow | None = None
     #: Every call of a hook, in order.
     calls: list[str] = attrs.field(factory=list, init=False)
-    _handler: Handler | None = attrs.field(default=None, init=False)
+    _made: list[Handler] = attrs.field(factory=list, init=False)
 
     def run(self) -> Outcome:
         """Serve the peer, and return what could be observed.
@@ -115,7 +115,7 @@ class Trial:
         return self._observed(peer)
 
     def _observed(self, peer: Peer) -> Outcome:
-        handler = self._handler
+        handler = self._made[0] if self._made else None
         reason = None if handler is None else handler.reason
         if reason is not None and isinstance(reason.error, BufferOverflow):
             raise BrokenContract(f"{reason.error}: it goes on writing after on_pause")
@@ -136,13 +136,11 @@ class Trial:
                 raise BrokenContract(f"{context.where}{whose} raised {context.exc!r}{heard}") from context.exc
 
     def _make(self) -> Handler:
-        handler = self.factory()
-        if self._handler is None:
-            self._handler = handler
-        return handler
+        self._made.append(self.factory())
+        return self._made[-1]
 
     def _after(self, handler: Handler, hook: str) -> None:
-        if handler is self._handler and not (isinstance(handler, Stream) and hook in _BARE):
+        if handler in self._made[:1] and not (isinstance(handler, Stream) and hook in _BARE):
             self.calls.append(hook)
             blow = self.blow
             if blow is not None and hook == blow.hook and self.calls.count(hook) == blow.count:
