@@ -295,7 +295,7 @@ def test_a_handler_that_never_stops_writing_passes() -> None:
 
 def test_outcome_of_a_conversation() -> None:
     """What came back, how both sides saw the end, the hooks in order, and what `seen` made of the handler."""
-    assert check_handler(Lines, LINES, seen=lambda lines: lines.lines, effort=SOME) == [  # type: ignore[attr-defined]
+    assert check_handler(Lines, LINES, seen=lambda lines: lines.lines, effort=SOME) == [
         Outcome(
             b"hello\nONE\nTWO\nQUIT\n",
             Ended.FIN,
@@ -339,7 +339,7 @@ def test_expected_errors_pass() -> None:
             r"CountsPieces, conversation 0: byte by byte: the outcome differs .*\nheard: b'1 1 .*, whole: b'18 '",
         ),
         (TakesPiecesForMessages, r"byte by byte: .*\nkind: PEER_END, whole: LOCAL_CLOSE\n"),
-        (ExpectsMore, r"whole: on_end|event of ExpectsMore raised EOFError\(\); it had heard on_connect, on_data"),
+        (ExpectsMore, r"whole: on_end|event of ExpectsMore raised EOFError\(\); it heard on_connect, on_data"),
         (ExpectsNoReset, r"reset after 0 bytes: on_close of ExpectsNoReset raised AssertionError"),
         (Deaf, r"whole: the peer has gone, and these are left: Deaf"),
         (NeverEnds, r"whole: the peer has gone, and these are left: NeverEnds"),
@@ -365,7 +365,7 @@ def test_what_is_seen_is_compared() -> None:
     """What the caller looks at must not depend on the pieces either."""
     check_handler(SeesPieces, b"hello", effort=SOME)
     with pytest.raises(BrokenContract, match=r"seen: \[1, 1, 1, 1, 1\], whole: \[5\]"):
-        check_handler(SeesPieces, b"hello", seen=lambda handler: handler.sizes, effort=SOME)  # type: ignore[attr-defined]
+        check_handler(SeesPieces, b"hello", seen=lambda handler: handler.sizes, effort=SOME)
 
 
 def test_one_case_is_rerun() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from typing import TypeVar, cast
 
 import attrs
 
@@ -18,6 +19,8 @@ from reactor.testing.peer import Finish, Script
 from reactor.testing.splits import EFFORT, Effort, name_of, pieces, points, splits
 from reactor.testing.trial import Blow, Outcome, Trial, blows
 from reactor.testing.verdicts import BrokenContract
+
+H = TypeVar("H", bound=Handler)
 
 #: Faults that a handler must not notice.
 HARMLESS = Faults(again=0.05, short=0.2, early=0.02, spurious=0.02, shuffle=0.2, wake=0.01)
@@ -41,10 +44,10 @@ class Case:
 
 
 def check_handler(
-    factory: Callable[[], Handler],
+    factory: Callable[[], H],
     sends: bytes | Iterable[bytes] = b"",
     *,
-    seen: Callable[[Handler], object] | None = None,
+    seen: Callable[[H], object] | None = None,
     raises: tuple[type[Exception], ...] = (),
     effort: Effort = EFFORT,
 ) -> list[Outcome]:
@@ -70,10 +73,11 @@ def check_handler(
         BrokenContract: a promise is not kept. The message names the case, and how to rerun it alone.
         UsageError: no case has the name `effort.only`.
     """
+    __tracebackhide__ = True
     outcomes = []
     found = effort.only is None
     for number, data in enumerate([sends] if isinstance(sends, bytes) else sends):
-        check = _Check(factory, seen, raises, effort, number)
+        check = _Check(factory, cast("Callable[[Handler], object] | None", seen), raises, effort, number)
         outcomes.append(check.reference(data))
         for case in check.cases(data):
             if effort.only in (None, f"{number}: {case.name}"):
@@ -97,11 +101,13 @@ class _Check:
 
     def reference(self, data: bytes) -> Outcome:
         """Have the conversation with everything in one piece."""
+        __tracebackhide__ = True
         self._whole = self._try(Case(name="whole", script=Script(pieces=pieces(data, ()))))[0]
         return self._whole
 
     def cases(self, data: bytes) -> Iterator[Case]:
         """Iterate over all that is tried."""
+        __tracebackhide__ = True
         effort, size = self.effort, len(data)
         whole = Script(pieces=pieces(data, ()))
         for cuts in splits(size, effort):
@@ -124,6 +130,7 @@ class _Check:
 
     def try_case(self, case: Case) -> None:
         """Try it, and compare."""
+        __tracebackhide__ = True
         outcome = self._try(case)[0]
         if case.compares and outcome != self._whole:
             assert self._whole is not None
@@ -135,6 +142,7 @@ class _Check:
             self._fail(case, "\n".join(["the outcome differs from that of the input in one piece", *differs]), None)
 
     def _try(self, case: Case) -> tuple[Outcome, list[str]]:
+        __tracebackhide__ = True
         trial = Trial(self.factory, case.script, self.seen, self.raises, case.seed, case.faults, case.network, case.blow)
         try:
             return trial.run(), trial.calls
@@ -143,6 +151,7 @@ class _Check:
             raise AssertionError("_fail raises") from None
 
     def _fail(self, case: Case, message: str, cause: BaseException | None) -> None:
+        __tracebackhide__ = True
         name = getattr(self.factory, "__name__", repr(self.factory))
         full = f"{self.number}: {case.name}"
         again = f"to rerun: check_handler({name}, …, effort=Effort(only={full!r}))"

@@ -66,6 +66,7 @@ def check_codec(
         BrokenContract: a promise is not kept.
         UsageError: *endless* is given, and the codec has no limit.
     """
+    __tracebackhide__ = True
     check = _Check(make, stream, merge)
     reference = check.reference()
     wanted = splits(len(stream), effort) if effort.only is None else [named(effort.only, len(stream))]
@@ -114,6 +115,7 @@ class _Check:
 
     def reference(self) -> list[Any]:
         """Feed byte by byte, and remember what came when."""
+        __tracebackhide__ = True
         fed = self._new()
         came: tuple[object, type[Exception] | None] = (self.merge([]), None)
         self._after.append(came)
@@ -131,6 +133,7 @@ class _Check:
 
     def try_split(self, cuts: Cuts) -> None:
         """Feed the stream, cut at *cuts*."""
+        __tracebackhide__ = True
         fed, name = self._new(), name_of(cuts, len(self.stream))
         place = 0
         for piece in pieces(self.stream, cuts):
@@ -151,6 +154,7 @@ class _Check:
 
     def try_endless(self, endless: bytes) -> None:
         """Feed a message that never ends, in small pieces and in one."""
+        __tracebackhide__ = True
         limit = self._new().limit
         if limit is None:
             raise UsageError("an endless message is for codecs that have a limit")
@@ -170,21 +174,25 @@ class _Check:
         return _Fed(codec, held_bytes(codec))
 
     def _check_after(self, fed: _Fed, was: Exception | None, before: int, name: str) -> None:
+        __tracebackhide__ = True
         if was is not None and len(fed.messages) > before:
             self._fail(name, f"it raised {was!r}, and gave {fed.messages[before]!r} after that", was)
 
     def _check_dead(self, fed: _Fed, name: str) -> None:
         """Whoever has raised gives nothing more, also for what would be right by itself."""
+        __tracebackhide__ = True
         if fed.error is not None:
             before = len(fed.messages)
             fed.feed(self.stream)
             self._check_after(fed, fed.error, before, name)
 
     def _check_held(self, fed: _Fed, name: str) -> None:
+        __tracebackhide__ = True
         if fed.limit is not None and fed.held > fed.limit:
             self._fail(name, f"it holds {fed.held} bytes; its limit is {fed.limit}", fed.error)
 
     def _fail(self, name: str, message: str, cause: Exception | None) -> None:
+        __tracebackhide__ = True
         make = getattr(self.make, "__name__", repr(self.make))
         again = "" if name.startswith("endless") else f"\nto rerun: check_codec({make}, …, effort=Effort(only={name!r}))"
         raise BrokenContract(f"{make}, {name}: {message}{again}") from cause

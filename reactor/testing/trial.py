@@ -132,7 +132,7 @@ class Trial:
         for context in reactor.errors:
             if not isinstance(context.exc, allowed):
                 whose = "" if context.handler is None else f" of {type(context.handler).__name__}"
-                heard = f"; it had heard {', '.join(self.calls)}" if self.calls else ""
+                heard = f"; it heard {', '.join(self.calls)}" if self.calls else ""
                 raise BrokenContract(f"{context.where}{whose} raised {context.exc!r}{heard}") from context.exc
 
     def _make(self) -> Handler:
