@@ -45,9 +45,13 @@ class Finish(Enum):
 class Ended(Enum):
     """How the other side has ended, as its peer sees it."""
 
+    #: It had not, when the peer closed.
     OPEN = "not at all"
+    #: With everything that it had to say.
     FIN = "with a clean end"
+    #: It broke off.
     RST = "by a reset"
+    #: It sent so much that the peer did not wait for the end.
     ENOUGH = f"not before {HEARD_BYTES_MAX} bytes"
 
 

@@ -26,9 +26,11 @@ class Shrunk:
 
     #: The test's name.
     name: str
+    #: As it was given.
     seed: int
     #: Those that are left: no kind that does not matter, and in `only` the strikes that do.
     faults: Faults
+    #: As it was given.
     network: Network | None
     #: What the last run that failed raised.
     error: Exception

@@ -39,6 +39,7 @@ class ReactorThread:
     factory: Callable[[], Handler] | None = None
     address: AddressLike = LOOPBACK
     patience: float = attrs.field(default=PATIENCE_SECONDS, kw_only=True)
+    #: The reactor, inside the block. From there, use `call` to touch it.
     reactor: WatchedReactor = attrs.field(init=False, repr=False)
     #: The listener for `factory`.
     acceptor: Acceptor | None = attrs.field(init=False, default=None, repr=False)

@@ -54,8 +54,9 @@ class Outcome:
 
     #: Bytes that came back.
     heard: bytes
-    #: How it ended, as the peer sees it, and as the handler was told.
+    #: How it ended, as the peer sees it.
     ended: Ended
+    #: How it ended, as the handler was told.
     kind: CloseKind | None
     #: The hooks in order; several `on_data` in a row are one, and those of the queue's marks are left out.
     hooks: tuple[str, ...]

@@ -12,6 +12,7 @@ from reactor.reactor import Reactor
 class WatchedReactor(Reactor):
     """A `Reactor` that logs no errors, but keeps them. A test takes out of `errors` what it expects."""
 
+    #: What has been raised, and where; the oldest first.
     errors: list[ErrorContext] = attrs.field(init=False, factory=list)
 
     def on_error(self, context: ErrorContext) -> None:
