@@ -15,7 +15,8 @@ from reactor.testing import check_handler  # noqa: F401  # else each inner run w
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "howto" / "simulate.md"
 FILES = ROOT / "docs" / "howto" / "simulate"
-OPTIONS = ("-p", "pytest_reactor", "-p", "no:cacheprovider", "--strict-markers", "-W", "error")
+OPTIMIZED = "ignore:assertions not in test modules:pytest.PytestConfigWarning"  # under -O
+OPTIONS = ("-p", "pytest_reactor", "-p", "no:cacheprovider", "--strict-markers", "-W", "error", "-W", OPTIMIZED)
 
 
 def without_numbers(text: str) -> str:

@@ -10,8 +10,10 @@ import pytest
 import pytest_reactor
 import reactor.testing  # noqa: F401  # else each inner run would import, and forget, it anew
 
+#: What pytest says under -O.
+OPTIMIZED = "ignore:assertions not in test modules:pytest.PytestConfigWarning"
 #: For each inner run: the plugin is there whether or not it is installed, and warnings are errors.
-OPTIONS = ("-p", "pytest_reactor", "-p", "no:cacheprovider", "--strict-markers", "-W", "error")
+OPTIONS = ("-p", "pytest_reactor", "-p", "no:cacheprovider", "--strict-markers", "-W", "error", "-W", OPTIMIZED)
 
 HANDLERS = """
 import socket

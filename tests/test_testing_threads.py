@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import attrs
 import pytest
 
-from reactor import AddressInUse, Handler, Reactor, ReactorError, Stream
+from reactor import AddressInUse, Handler, Reactor, ReactorError, Stream, UsageError
 from reactor.testing import ReactorThread, WatchedReactor
 from reactor.testing.leaks import Inventory
 from tests.kit import PATIENCE, read_all, unix_pair
@@ -62,11 +62,13 @@ def test_what_cannot_be_listened_to_raises_on_entry() -> None:
 
 
 def test_calls_come_back() -> None:
-    """A call into the thread returns what it returns there, and raises what it raises."""
+    """A call into the thread returns what it returns there, or raises it; without a listener there is no port."""
     with ReactorThread() as thread:
         assert thread.call(threading.current_thread) is not threading.current_thread()
         with pytest.raises(ZeroDivisionError):
             thread.call(divmod, 1, 0)
+        with pytest.raises(UsageError, match="nothing is listened to"):
+            assert thread.port
     with pytest.raises(ReactorError):
         thread.call(threading.current_thread)
 

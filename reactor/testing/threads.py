@@ -14,6 +14,7 @@ import attrs
 
 from reactor.acceptor import Acceptor
 from reactor.addresses import AddressLike
+from reactor.errors import UsageError
 from reactor.handler import Handler
 from reactor.testing.watched import WatchedReactor
 
@@ -71,8 +72,13 @@ class ReactorThread:
 
     @property
     def port(self) -> int:
-        """The port of the listener for `factory`."""
-        assert self.acceptor is not None, "nothing is listened to: give a factory"
+        """The port of the listener for `factory`.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.acceptor is None:
+            raise UsageError("nothing is listened to here: give a factory, or call listen")
         return self.acceptor.port
 
     def listen(self, factory: Callable[[], Handler], address: AddressLike = LOOPBACK) -> Acceptor:
