@@ -137,6 +137,24 @@ class Refuses(Stream):
 
 
 @attrs.define(eq=False)
+class Breaks(Stream):
+    """Begins a long answer, and breaks off."""
+
+    def on_data(self, data: bytes) -> None:
+        self.write(b"x" * 100_000)
+        self.abort()
+
+
+@attrs.define(eq=False)
+class BreaksDifferently(Stream):
+    """Tells the size of the first piece, and breaks off."""
+
+    def on_data(self, data: bytes) -> None:
+        self.write(b"%d" % len(data))
+        self.abort()
+
+
+@attrs.define(eq=False)
 class Deaf(Echo):
     """Reads nothing, for ever."""
 
@@ -317,6 +335,22 @@ def test_a_handler_that_refuses_passes() -> None:
     """A connection may be reset at once; what the peer still sends is lost."""
     (outcome,) = check_handler(Refuses, b"hello" * 5, effort=SOME)
     assert outcome == Outcome(b"", Ended.RST, CloseKind.LOCAL_ABORT, ("on_connect", "on_close"), None)
+
+
+def test_what_a_reset_destroys_is_not_compared() -> None:
+    """How much of an answer arrives before a reset depends on the network, and is no breach; what arrives must be right."""
+    check_handler(Breaks, b"hello", effort=SOME)
+    with pytest.raises(BrokenContract, match="heard: "):
+        check_handler(BreaksDifferently, b"hello", effort=SOME)
+
+
+def test_a_breach_comes_with_its_story() -> None:
+    """What happened last stands in the notes of the failure."""
+    with pytest.raises(BrokenContract) as caught:
+        check_handler(LeavesTimer, b"hello", effort=SOME)
+    (note,) = caught.value.__notes__
+    assert note.startswith("what happened last:\n")
+    assert "server LeavesTimer.on_close" in note
 
 
 def test_a_handler_that_reads_nothing_is_found() -> None:

@@ -150,6 +150,28 @@ class Liar(Lines):
         return 1000
 
 
+class Reuses(Plain):
+    """Gives its own buffer away, and goes on using it."""
+
+    def __init__(self) -> None:
+        self.line = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytearray]:  # type: ignore[override]
+        for number in data:
+            if number == 10:
+                yield self.line
+                self.line.clear()
+            else:
+                self.line.append(number)
+
+
+class Views(Plain):
+    """A good one that gives views."""
+
+    def feed(self, data: bytes) -> list[memoryview]:  # type: ignore[override]
+        return [memoryview(line) for line in super().feed(data)]
+
+
 class Chunks:
     """A good one whose messages are cut where its input is."""
 
@@ -157,7 +179,7 @@ class Chunks:
         return [data]
 
 
-@pytest.mark.parametrize("make", [Lines, Plain])
+@pytest.mark.parametrize("make", [Lines, Plain, Views])
 def test_good_codecs_pass(make: Callable[[], Codec[bytes]]) -> None:
     """A codec that keeps its promises passes, and what it gave is returned."""
     assert check_codec(make, STREAM) == [b"one", b"two", b"", b"three"]
@@ -187,6 +209,7 @@ def test_pieces_of_messages_are_merged() -> None:
         (Late, b"!b\nc", r"Late, cut at 2: after 2 bytes, .* there were \[\]; byte by byte there were \[\] and Bad"),
         (Revives, BAD, r"Revives, byte by byte: it raised Bad\(\), and gave b'd' after that"),
         (Hoards, b"x" * 40, r"Hoards, byte by byte: it holds 17 bytes; its limit is 16"),
+        (Reuses, STREAM, r"byte by byte: it gave b'one', which has become bytearray\(b'rest'\)"),
         (Liar, STREAM, r"it holds 1000 bytes"),
     ],
 )
@@ -201,6 +224,12 @@ def test_a_class_that_revives_only_for_the_next_message() -> None:
     """An error at the very end is followed by the input once more, which must give nothing."""
     with pytest.raises(BrokenContract, match="gave b'one' after that"):
         check_codec(Revives, b"one\n!")
+
+
+def test_long_streams_are_shown_in_part() -> None:
+    """Of many messages a failure shows the last ones."""
+    with pytest.raises(BrokenContract, match=r"there were 20 messages, the last of which are \[(b'a'(, )?){8}\]"):
+        check_codec(OneAtATime, b"a\n" * 20)
 
 
 def test_one_split_is_rerun() -> None:

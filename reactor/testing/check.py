@@ -15,7 +15,7 @@ from reactor.errors import UsageError
 from reactor.handler import Handler
 from reactor.testing.faults import NO_FAULTS, Faults
 from reactor.testing.network import Network
-from reactor.testing.peer import Finish, Script
+from reactor.testing.peer import Ended, Finish, Script
 from reactor.testing.splits import EFFORT, Effort, name_of, pieces, points, splits
 from reactor.testing.trial import Blow, Outcome, Trial, blows
 from reactor.testing.verdicts import BrokenContract
@@ -132,14 +132,16 @@ class _Check:
         """Try it, and compare."""
         __tracebackhide__ = True
         outcome = self._try(case)[0]
-        if case.compares and outcome != self._whole:
+        if case.compares:
             assert self._whole is not None
+            outcome, whole = _comparable(outcome, self._whole)
             differs = [
-                f"{field.name}: {_shown(getattr(outcome, field.name))}, whole: {_shown(getattr(self._whole, field.name))}"
+                f"{field.name}: {_shown(getattr(outcome, field.name))}, whole: {_shown(getattr(whole, field.name))}"
                 for field in attrs.fields(Outcome)
-                if getattr(outcome, field.name) != getattr(self._whole, field.name)
+                if getattr(outcome, field.name) != getattr(whole, field.name)
             ]
-            self._fail(case, "\n".join(["the outcome differs from that of the input in one piece", *differs]), None)
+            if differs:
+                self._fail(case, "\n".join(["the outcome differs from that of the input in one piece", *differs]), None)
 
     def _try(self, case: Case) -> tuple[Outcome, list[str]]:
         __tracebackhide__ = True
@@ -147,15 +149,26 @@ class _Check:
         try:
             return trial.run(), trial.calls
         except BrokenContract as broken:
-            self._fail(case, str(broken), broken.__cause__ or broken)
+            self._fail(case, str(broken), broken.__cause__, getattr(broken, "__notes__", ()))
             raise AssertionError("_fail raises") from None
 
-    def _fail(self, case: Case, message: str, cause: BaseException | None) -> None:
+    def _fail(self, case: Case, message: str, cause: BaseException | None, notes: Iterable[str] = ()) -> None:
         __tracebackhide__ = True
         name = getattr(self.factory, "__name__", repr(self.factory))
         full = f"{self.number}: {case.name}"
         again = f"to rerun: check_handler({name}, …, effort=Effort(only={full!r}))"
-        raise BrokenContract(f"{name}, conversation {full}: {message}\n{again}") from cause
+        broken = BrokenContract(f"{name}, conversation {full}: {message}\n{again}")
+        for note in notes:
+            broken.add_note(note)
+        raise broken from cause
+
+
+def _comparable(one: Outcome, other: Outcome) -> tuple[Outcome, Outcome]:
+    """Return both, without what a reset has destroyed for only one of them: how much that is depends on the network."""
+    if one.ended is other.ended is Ended.RST:
+        size = min(len(one.heard), len(other.heard))
+        return attrs.evolve(one, heard=one.heard[:size]), attrs.evolve(other, heard=other.heard[:size])
+    return one, other
 
 
 def _shown(value: object) -> str:

@@ -20,6 +20,8 @@ Message_co = TypeVar("Message_co", covariant=True)
 
 #: An endless message is fed until it is so many times as long as the codec's limit.
 ENDLESS_LIMITS = 4
+#: Of the messages so far, a failure shows these.
+SHOWN_MESSAGES_MAX = 8
 
 
 class Codec(Protocol[Message_co]):
@@ -41,7 +43,7 @@ def check_codec(
     make: Callable[[], Codec[Message]],
     stream: bytes,
     *,
-    merge: Callable[[list[Message]], object] = list,
+    merge: Callable[[list[Message]], object] | None = None,
     endless: bytes = b"",
     effort: Effort = EFFORT,
 ) -> list[Message]:
@@ -49,6 +51,7 @@ def check_codec(
 
     - After so many bytes the same messages have come, however these were cut; none comes late.
     - An error comes with the same byte, and after the same messages; after it comes nothing.
+    - A message that was given does not change any more.
     - No more than `limit` bytes are held, if the codec has a limit.
 
     Args:
@@ -85,13 +88,24 @@ class _Fed:
     empty: int
     messages: list[Any] = attrs.field(factory=list, init=False)
     error: Exception | None = attrs.field(default=None, init=False)
+    _copies: list[tuple[int, bytes]] = attrs.field(factory=list, init=False)  # of what can be changed
 
     def feed(self, data: bytes) -> None:
         try:
             for message in self.codec.feed(data):
+                if isinstance(message, (bytearray, memoryview)):
+                    self._copies.append((len(self.messages), bytes(message)))
                 self.messages.append(message)
         except Exception as error:
             self.error = self.error or error
+
+    @property
+    def changed(self) -> str | None:
+        """What has become of a message that is not as it was given."""
+        for number, copy in self._copies:
+            if self.messages[number] != copy:  # a view that was released is equal to nothing
+                return f"it gave {copy!r}, which has become {self.messages[number]!r}"
+        return None
 
     @property
     def held(self) -> int:
@@ -109,27 +123,23 @@ class _Fed:
 class _Check:
     make: Callable[[], Codec[Any]]
     stream: bytes
-    merge: Callable[[list[Any]], object]
-    #: What has come after so many bytes: messages, and the class of the error.
-    _after: list[tuple[object, type[Exception] | None]] = attrs.field(factory=list, init=False)
+    merge: Callable[[list[Any]], object] | None
+    #: Fed byte by byte, it has given these.
+    _messages: list[Any] = attrs.field(factory=list, init=False)
+    #: How many of them had come after so many bytes, and the class of the error.
+    _after: list[tuple[int, type[Exception] | None]] = attrs.field(factory=list, init=False)
 
     def reference(self) -> list[Any]:
         """Feed byte by byte, and remember what came when."""
         __tracebackhide__ = True
         fed = self._new()
-        came: tuple[object, type[Exception] | None] = (self.merge([]), None)
-        self._after.append(came)
+        self._after.append((0, None))
         for place in range(len(self.stream)):
-            before = len(fed.messages)
-            was = fed.error
-            fed.feed(self.stream[place : place + 1])
-            self._check_after(fed, was, before, BYTE_BY_BYTE)
-            self._check_held(fed, BYTE_BY_BYTE)
-            if len(fed.messages) > before or fed.error is not was:
-                came = (self.merge(list(fed.messages)), _kind(fed))
-            self._after.append(came)
-        self._check_dead(fed, BYTE_BY_BYTE)
-        return fed.messages
+            self._feed(fed, self.stream[place : place + 1], BYTE_BY_BYTE)
+            self._after.append((len(fed.messages), _kind(fed)))
+        self._check_end(fed, BYTE_BY_BYTE)
+        self._messages = fed.messages[: self._after[-1][0]]
+        return self._messages
 
     def try_split(self, cuts: Cuts) -> None:
         """Feed the stream, cut at *cuts*."""
@@ -137,20 +147,20 @@ class _Check:
         fed, name = self._new(), name_of(cuts, len(self.stream))
         place = 0
         for piece in pieces(self.stream, cuts):
-            before, was = len(fed.messages), fed.error
-            fed.feed(piece)
+            before = len(fed.messages)
+            self._feed(fed, piece, name)
             place += len(piece)
-            self._check_after(fed, was, before, name)
-            self._check_held(fed, name)
-            came = (self.merge(list(fed.messages)), _kind(fed))
-            if came != self._after[place]:
-                self._fail(
-                    name,
-                    f"after {place} bytes, the last of which are {piece[-24:]!r}, there were {_shown(came)}; "
-                    f"{BYTE_BY_BYTE} there were {_shown(self._after[place])}",
-                    fed.error,
-                )
-        self._check_dead(fed, name)
+            count, error = self._after[place]
+            if (len(fed.messages), _kind(fed)) != (count, error) or fed.messages[before:] != self._messages[before:count]:
+                wanted = self._messages[:count]
+                if self.merge is None or _kind(fed) is not error or self.merge(fed.messages[:]) != self.merge(wanted[:]):
+                    self._fail(
+                        name,
+                        f"after {place} bytes, the last of which are {piece[-24:]!r}, there were "
+                        f"{_shown(fed.messages, _kind(fed))}; {BYTE_BY_BYTE} there were {_shown(wanted, error)}",
+                        fed.error,
+                    )
+        self._check_end(fed, name)
 
     def try_endless(self, endless: bytes) -> None:
         """Feed a message that never ends, in small pieces and in one."""
@@ -162,8 +172,7 @@ class _Check:
         for size in (1, times):
             fed, name = self._new(), f"endless, {size * len(endless)} bytes at a time"
             for _ in range(-(-times // size)):
-                fed.feed(endless * size)
-                self._check_held(fed, name)
+                self._feed(fed, endless * size, name)
                 if fed.error is not None:
                     break
             if fed.messages:
@@ -173,23 +182,23 @@ class _Check:
         codec = self.make()
         return _Fed(codec, held_bytes(codec))
 
-    def _check_after(self, fed: _Fed, was: Exception | None, before: int, name: str) -> None:
+    def _feed(self, fed: _Fed, data: bytes, name: str) -> None:
+        """Feed some more, and see that whoever has raised gives nothing, and that not too much is held."""
         __tracebackhide__ = True
+        before, was = len(fed.messages), fed.error
+        fed.feed(data)
         if was is not None and len(fed.messages) > before:
             self._fail(name, f"it raised {was!r}, and gave {fed.messages[before]!r} after that", was)
-
-    def _check_dead(self, fed: _Fed, name: str) -> None:
-        """Whoever has raised gives nothing more, also for what would be right by itself."""
-        __tracebackhide__ = True
-        if fed.error is not None:
-            before = len(fed.messages)
-            fed.feed(self.stream)
-            self._check_after(fed, fed.error, before, name)
-
-    def _check_held(self, fed: _Fed, name: str) -> None:
-        __tracebackhide__ = True
         if fed.limit is not None and fed.held > fed.limit:
             self._fail(name, f"it holds {fed.held} bytes; its limit is {fed.limit}", fed.error)
+
+    def _check_end(self, fed: _Fed, name: str) -> None:
+        """Whoever has raised gives nothing more, also for what would be right by itself; and what was given has stayed."""
+        __tracebackhide__ = True
+        if fed.changed is not None:
+            self._fail(name, fed.changed, None)
+        if fed.error is not None:
+            self._feed(fed, self.stream, name)
 
     def _fail(self, name: str, message: str, cause: Exception | None) -> None:
         __tracebackhide__ = True
@@ -202,9 +211,10 @@ def _kind(fed: _Fed) -> type[Exception] | None:
     return None if fed.error is None else type(fed.error)
 
 
-def _shown(came: tuple[object, type[Exception] | None]) -> str:
-    messages, error = came
-    return f"{messages!r}{'' if error is None else f' and {error.__name__}'}"
+def _shown(messages: list[Any], error: type[Exception] | None) -> str:
+    text = repr(messages[-SHOWN_MESSAGES_MAX:])
+    more = f"{len(messages)} messages, the last of which are " if len(messages) > SHOWN_MESSAGES_MAX else ""
+    return f"{more}{text}{'' if error is None else f' and {error.__name__}'}"
 
 
 _NO_FIELDS = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)

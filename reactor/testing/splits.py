@@ -34,7 +34,7 @@ class Effort:
     two_way: int = attrs.field(default=256, validator=_count)
     #: Ways to cut it into many pieces, by chance.
     by_chance: int = attrs.field(default=32, validator=_count)
-    #: Bytes that come one by one in `check_handler`; the rest comes whole.
+    #: Bytes that come one by one, after which the rest comes whole; and about how many pieces there are at most by chance.
     one_by_one: int = attrs.field(default=2048, validator=_count)
     #: Points of the input at which the peer ends, closes or resets.
     points: int = attrs.field(default=32, validator=_count)
@@ -107,5 +107,6 @@ def _candidates(size: int, effort: Effort) -> Iterator[Cuts]:
         yield (cut,)
     chance = Dice(effort.seed).stream(f"splits/{size}")
     for _ in range(effort.by_chance):
-        rate = chance.between(0.0, 1.0) ** 2  # few large pieces and many small ones, both
+        # Few large pieces and many small ones, both; of a long input, no more than of a short one.
+        rate = chance.between(0.0, 1.0) ** 2 * min(1.0, effort.one_by_one / size)
         yield tuple(cut for cut in range(1, size) if chance.chance(rate))

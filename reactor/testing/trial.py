@@ -18,7 +18,7 @@ from reactor.testing.faults import NO_FAULTS, Faults
 from reactor.testing.monitor import HOOKS
 from reactor.testing.network import Network
 from reactor.testing.peer import PATIENCE_SECONDS, Ended, Peer, Script
-from reactor.testing.simulation import Simulation
+from reactor.testing.simulation import NOTE_LINES, Simulation
 from reactor.testing.verdicts import BrokenContract, InjectedError, SimulationError
 from reactor.testing.watched import WatchedReactor
 
@@ -95,6 +95,9 @@ class Trial:
                     return self._serve(reactor, server, Peer(sim.host("peer")))
         except SimulationError as error:
             raise BrokenContract(str(error)) from error
+        except BrokenContract as broken:
+            broken.add_note("\n".join(["what happened last:", *sim.journal.lines(NOTE_LINES)]))
+            raise
 
     def _serve(self, reactor: WatchedReactor, server: Host, peer: Peer) -> Outcome:
         address = server.addresses[0], PORT
