@@ -80,5 +80,5 @@ def test_the_contract_finds_the_bug(directory: Path, pytester: pytest.Pytester) 
 
 def test_what_is_mended_passes(directory: Path, pytester: pytest.Pytester) -> None:
     """With the mended server every test of the page passes, and so does the codec."""
-    shutil.copy(FILES / "mended.py", directory / "adder.py")
+    shutil.copy(FILES / "mended.py", directory / "sums.py")
     pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=1 + 20 + 1 + 1)

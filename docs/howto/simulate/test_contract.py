@@ -1,6 +1,6 @@
 """What every handler promises, without a test for each promise."""
 
-from adder import Adder
+from sums import Adder
 
 from reactor.testing import check_handler
 

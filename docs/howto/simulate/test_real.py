@@ -2,8 +2,8 @@
 
 import socket
 
-from adder import Adder
 from client import ask
+from sums import Adder
 
 from reactor.testing import ReactorThread
 

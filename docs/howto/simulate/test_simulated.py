@@ -1,8 +1,8 @@
 """The same test on a network that comes from a seed."""
 
 import pytest
-from adder import Adder
 from client import ask
+from sums import Adder
 
 from reactor.testing import Faults, Simulation
 
