@@ -65,6 +65,8 @@ class Monitor:
     _note: Callable[[Handler, str, tuple[Any, ...]], None]
     #: What was wrong; the simulation raises it when the pass is over.
     violations: list[str] = attrs.field(factory=list, init=False)
+    #: Whose hooks raised by fault.
+    struck: list[Handler] = attrs.field(factory=list, init=False, repr=False)
     _heard: dict[Handler, Heard] = attrs.field(factory=dict, init=False, repr=False)
     _classes: dict[type, type] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -93,7 +95,8 @@ class Monitor:
             self.violations.append(f"{type(handler).__name__}.{hook} was called after on_close")
         elif hook == "on_close":
             self._heard[handler] = Heard.CLOSE
-        if hook not in _OWN and self._hook_fault.roll():
+        if hook not in _OWN and not type(handler).__name__.startswith("_") and self._hook_fault.roll():
+            self.struck.append(handler)
             raise InjectedError(f"{self._hook_fault.name} in {type(handler).__name__}.{hook}")
 
     def is_closed(self, handler: Handler) -> bool:

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
@@ -68,6 +69,8 @@ class Host(System):
         self.time = lambda: sim.now - MONOTONIC_START + WALL_START
         #: What stands in for the module `socket` in code that makes its sockets by itself.
         self.sockets = SocketModule(self)
+        #: How often each signal has arrived here.
+        self.signals: Counter[int] = Counter()
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
         self._wakeup_fd = -1
 
@@ -156,6 +159,7 @@ class Host(System):
         """Have signal *number* arrive on this host, now."""
         action = self.get_signal(number)
         self.note("signal", number)
+        self.signals[number] += 1
         if callable(action):
             self.ring(self._wakeup_fd, bytes([number]))
             action(number, None)

@@ -1,0 +1,440 @@
+"""The scenario of the soak: two hundred connections between three simulated hosts, with every fault on.
+
+Callers on one host reach echo servers on another: straight by TCP, through a forwarder on a third host, or over a Unix socket
+within their own. Everything is drawn from the seed. What must hold is checked while it runs, and once more at the end.
+`tests.soak` runs it for ranges of seeds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
+from random import Random
+
+import attrs
+
+from examples import echo, forward
+from reactor import Address, CloseKind, CloseReason, ErrorContext, Limits, Reactor, Stream, Timer
+from reactor.addresses import parse
+from reactor.testing import Faults, Host, InjectedError, Network, Simulation, Violation
+from reactor.testing import dice as dice_module
+from reactor.testing.selector import KINDS, make_selector
+
+#: How many callers take each way. Through the forwarder, a caller is two connections.
+CALLERS = {"forward": 60, "tcp": 40, "unix": 40}
+#: Callers begin within these virtual seconds, and partitions come and go in them.
+BEGIN_SECONDS = 10.0
+#: A caller that has made no progress for so long, or is not done by then, was forgotten by somebody.
+IDLE_SECONDS = 60.0
+DEADLINE_SECONDS = 300.0
+#: Nobody needs longer than this for a run.
+RUN_SECONDS = 1000.0
+#: More entries in the journal than a run can have that gets anywhere.
+JOURNAL_MAX = 3_000_000
+
+SERVER_PORT, FORWARD_PORT, DEAD_PORT, SOCKET = 7007, 7008, 7009, "unix:/run/echo.sock"
+SIGNAL = signal.SIGTERM
+
+#: Buffers and marks so small that back-pressure is an everyday thing.
+NETWORK = Network(
+    latency=0.004, jitter=0.006, bandwidth=100_000.0, loss=0.02, send_buffer=4096, receive_buffer=4096, descriptors_max=500
+)
+LIMITS = Limits(high=3000, low=500, close_timeout=20.0, linger=1.0)
+
+FAULTS = Faults.all(
+    0.01, shuffle=0.05, hook=0.004, jump=0.0005, stall=0.005, accept=0.03, signal=0.002, wake=0.002, signals=(SIGNAL,)
+)
+
+_PATTERN = Random("pattern").randbytes(1 << 15)  # the same on every Python: since 3.9 it is getrandbits
+
+
+class Manner(Enum):
+    """How a caller behaves once it has said what it has to say, or before."""
+
+    END = auto()  # half-closes, and waits for the rest
+    WAIT = auto()  # waits for the whole echo, then closes
+    CLOSE = auto()  # closes at once
+    ABORT = auto()  # aborts in the middle
+    DEAD = auto()  # calls a port on which nobody listens
+
+
+#: Of a hundred callers.
+MANNERS = [*[Manner.END] * 45, *[Manner.WAIT] * 28, *[Manner.CLOSE] * 12, *[Manner.ABORT] * 10, *[Manner.DEAD] * 5]
+
+
+@attrs.frozen
+class Plan:
+    """What one caller is going to do."""
+
+    number: int
+    address: str
+    manner: Manner
+    #: All that it says, in chunks.
+    chunks: tuple[bytes, ...]
+    #: Seconds between two chunks.
+    gap: float
+    #: Seconds of rest after bytes came; 0: none.
+    rest: float
+    #: After how many seconds it gives up, at the latest.
+    deadline: float
+
+    @classmethod
+    def draw(cls, number: int, address: str, chance: dice_module.Stream) -> Plan:
+        """Return a plan that chance has made."""
+        die = chance.below(10)
+        size = 2 + (chance.below(200) if die < 6 else chance.below(2000) if die < 9 else chance.below(9000))
+        said = number.to_bytes(2, "big") + _PATTERN[number * 53 : number * 53 + size - 2]
+        longest = max(1, size // (1 + chance.below(5)))
+        chunks = []
+        while said:
+            cut = 1 + chance.below(longest)
+            chunks.append(said[:cut])
+            said = said[cut:]
+        manner = MANNERS[chance.below(len(MANNERS))]
+        if manner is Manner.DEAD:
+            address = address.replace(f":{SERVER_PORT}", f":{DEAD_PORT}").replace(f":{FORWARD_PORT}", f":{DEAD_PORT}")
+            address = address.replace(".sock", ".dead")
+        return cls(
+            number,
+            address,
+            manner,
+            tuple(chunks),
+            gap=0.0 if chance.below(2) else chance.between(0.0, 0.3),
+            rest=0.0 if chance.below(4) else chance.between(0.0, 0.2),
+            deadline=DEADLINE_SECONDS if chance.below(10) else chance.between(0.0, 3.0),
+        )
+
+
+@attrs.define(eq=False)
+class Moment:
+    """A call that is to be made at a moment, and neither before nor after it; after, if the clock has jumped meanwhile."""
+
+    run: Run
+    callback: Callable[[], object]
+    due: float
+    timer: Timer | None = attrs.field(init=False, default=None)
+    jumps: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.jumps = self.run.sim.dice_of.jump.strikes
+
+    def restart(self, delay: float) -> None:
+        """Put it off."""
+        assert self.timer is not None
+        self.due = self.run.sim.now + delay
+        self.timer.restart(delay)
+
+    def __call__(self) -> None:
+        sim = self.run.sim
+        self.run.hold(sim.now >= self.due, f"called {self.due - sim.now} s early")
+        self.run.hold(
+            sim.now <= self.due or sim.dice_of.jump.strikes > self.jumps, f"called {sim.now - self.due} s late"
+        )
+        self.callback()
+
+
+@attrs.define(eq=False)
+class Caller(Stream):
+    """A client. It knows the echo before it comes."""
+
+    plan: Plan
+    run: Run
+    expected: bytes = attrs.field(init=False, default=b"")
+    #: How many chunks it has said, how many bytes of them went out, and came back.
+    said: int = attrs.field(init=False, default=0)
+    sent: int = attrs.field(init=False, default=0)
+    got: int = attrs.field(init=False, default=0)
+    #: Whether it has finished its own half.
+    ended: bool = attrs.field(init=False, default=False)
+    #: Whether it was forgotten by everybody.
+    stuck: bool = attrs.field(init=False, default=False)
+    full: bool = attrs.field(init=False, default=False)
+    idle: Moment | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self.expected = b"".join(self.plan.chunks)
+        self.limits = LIMITS
+
+    def begin(self) -> None:
+        """Call."""
+        self.run.reactors["callers"].connect(self, self.plan.address, timeout=IDLE_SECONDS)
+        self.run.sim.monitor.watch(self)
+
+    def on_connect(self) -> None:
+        self.run.hold(self.plan.manner is not Manner.DEAD, "a connection to a port on which nobody listens")
+        plan = self.plan
+        self.idle = self.later(IDLE_SECONDS, self.forgotten)
+        self.later(plan.deadline, self.abort if plan.deadline < DEADLINE_SECONDS else self.forgotten)
+        if plan.manner is Manner.ABORT:
+            self.later(plan.gap, self.abort)
+        self.say()
+
+    def on_data(self, data: bytes) -> None:
+        expected = self.expected[self.got : self.got + len(data)]
+        self.run.hold(data == expected, f"caller {self.plan.number} was told {data!r} and not {expected!r}")
+        self.got += len(data)
+        self.run.hold(self.got <= self.sent, f"caller {self.plan.number} got more than it sent")
+        assert self.idle is not None
+        self.idle.restart(IDLE_SECONDS)
+        if self.plan.manner is Manner.WAIT and self.got == len(self.expected):
+            self.ended = True
+            self.close()
+        elif self.plan.rest:
+            self.pause()
+            self.later(self.plan.rest, self.resume)
+
+    def on_end(self) -> None:
+        if self.run.is_torn(self):
+            self.abort()
+            return
+        self.run.hold(self.ended, f"caller {self.plan.number} heard an end that nobody made")
+        self.run.hold(
+            self.got == len(self.expected), f"caller {self.plan.number} took {self.got} of {len(self.expected)} for the whole"
+        )
+
+    def on_pause(self) -> None:
+        self.full = True
+
+    def on_drain(self) -> None:
+        self.full = False
+        self.say()
+
+    def say(self) -> None:
+        """Say the next chunk, and have the one after that said later."""
+        plan = self.plan
+        while self.said < len(plan.chunks) and not self.full and self.is_writable:
+            chunk = plan.chunks[self.said]
+            self.said += 1
+            self.sent += len(chunk)
+            if not self.write(chunk):
+                return
+            if plan.gap:
+                self.later(plan.gap, self.say)
+                return
+        if self.said == len(plan.chunks) and not self.ended and self.is_writable:
+            if plan.manner is Manner.END:
+                self.ended = True
+                self.end()
+            elif plan.manner is Manner.CLOSE:
+                self.ended = True
+                self.close()
+
+    def forgotten(self) -> None:
+        """Nothing has happened for too long."""
+        self.stuck = True
+        self.abort()
+
+    def later(self, delay: float, callback: Callable[[], object]) -> Moment:
+        """Have *callback* called after *delay*, at the very moment."""
+        made = Moment(self.run, callback, self.reactor.time() + delay)
+        made.timer = self.call_later(delay, made)
+        return made
+
+
+@attrs.define(eq=False)
+class Echo(echo.Echo):
+    """The example's server, which looks at what it gets."""
+
+    run: Run
+    head: bytes = attrs.field(init=False, default=b"")
+    caller: Caller | None = attrs.field(init=False, default=None)
+    got: int = attrs.field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self.limits = LIMITS
+
+    def on_data(self, data: bytes) -> None:
+        self.look_at(data)
+        super().on_data(data)
+
+    def look_at(self, data: bytes) -> None:
+        """Check that it goes on where it stopped, with what its caller has sent."""
+        if self.caller is None:
+            data, self.head = self.head + data, self.head + data
+            if len(data) < 2:
+                return
+            number = int.from_bytes(data[:2], "big")
+            self.run.hold(number < len(self.run.callers), f"a server was told {data!r}")
+            self.run.hold(number not in self.run.served, f"caller {number} reached two servers")
+            self.run.served[number] = self
+            self.caller = self.run.callers[number]
+        caller = self.caller
+        expected = caller.expected[self.got : self.got + len(data)]
+        self.run.hold(data == expected, f"the server of {caller.plan.number} was told {data!r} and not {expected!r}")
+        self.got += len(data)
+        self.run.hold(self.got <= caller.sent, f"the server of {caller.plan.number} got more than was sent")
+
+    def on_end(self) -> None:
+        whole = self.caller is not None and self.caller.ended and self.got == len(self.caller.expected)
+        self.run.hold(
+            whole or self.caller is None or not self.caller.ended or self.caller.plan.manner is not Manner.END,
+            "a server took a part for the whole",
+        )
+        super().on_end()
+
+
+@attrs.define(eq=False, kw_only=True, repr=False)
+class Checked(Reactor):
+    """A reactor that notes what went wrong: whatever was raised, but for what was to be."""
+
+    run_: Run
+
+    def on_error(self, context: ErrorContext) -> None:
+        if not isinstance(context.exc, InjectedError):
+            self.run_.wrong.append(context.exc)
+
+
+@attrs.define(eq=False)
+class Run:
+    """The scenario with one seed."""
+
+    seed: int
+    faults: Faults = FAULTS
+    sim: Simulation = attrs.field(init=False)
+    reactors: dict[str, Checked] = attrs.field(init=False, factory=dict)
+    callers: list[Caller] = attrs.field(init=False, factory=list)
+    #: Who served which caller.
+    served: dict[int, Echo] = attrs.field(init=False, factory=dict)
+    sides: list[forward.Client] = attrs.field(init=False, factory=list)
+    wrong: list[BaseException] = attrs.field(init=False, factory=list)
+    #: Signals heard, by reactor, and calls from elsewhere that are still to come.
+    heard: dict[str, int] = attrs.field(init=False, factory=dict)
+    calls: int = attrs.field(init=False, default=0)
+
+    def __call__(self) -> Simulation:
+        """Run it; return the simulation, which is over.
+
+        Raises:
+            SimulationError: what must hold does not.
+        """
+        with contextlib.redirect_stderr(io.StringIO()), Simulation(self.seed, network=NETWORK, faults=self.faults) as sim:
+            self.sim = sim
+            self.set_up()
+            self.until(self.is_over, "callers are not done")
+            sim.heal()
+            self.until(lambda: not self.calls, "calls from elsewhere are not made")
+            self.look_at_callers()
+            self.look_at_signals()
+            for reactor in self.reactors.values():
+                reactor.shutdown(grace=5.0)
+            self.until(lambda: not any(reactor.handlers for reactor in self.reactors.values()), "handlers are left")
+            for name, reactor in self.reactors.items():
+                reactor.run()
+                self.hold(not reactor.timers.waiting and not len(reactor.timers), f"timers are left: {reactor.dump()}")
+                reactor.close()
+                self.hold(reactor.is_closed, f"{name} is not closed")
+        return sim
+
+    # Setting up
+
+    def set_up(self) -> None:
+        """Make hosts, reactors, callers, and what happens to them."""
+        chance = self.sim.dice.stream("scenario")
+        here, between, there = (self.sim.host(name) for name in ("here", "between", "there"))
+        for name, host in (("callers", here), ("local", here), ("forwarder", between), ("server", there)):
+            selector = make_selector(host, KINDS[chance.below(len(KINDS))])
+            reactor = self.reactors[name] = Checked(selector=selector, system=host, debug=True, run_=self)
+            self.heard[name] = 0
+            reactor.on_signal(SIGNAL, self.hear, name)
+        server = f"{there.addresses[chance.below(2)]}"
+        server = f"[{server}]:{SERVER_PORT}" if ":" in server else f"{server}:{SERVER_PORT}"
+        self.reactors["server"].listen(partial(Echo, self), f":{SERVER_PORT}")
+        self.reactors["forwarder"].listen(partial(self.side, parse(server)), f"{between.addresses[0]}:{FORWARD_PORT}")
+        self.reactors["local"].listen(partial(Echo, self), SOCKET)
+        if chance.below(2):
+            there.kernel.descriptors_max = 12 + chance.below(30)
+        ways = {"tcp": server, "unix": SOCKET, "forward": f"{between.addresses[0]}:{FORWARD_PORT}"}
+        addresses = [ways[way] for way, count in CALLERS.items() for _ in range(count)]
+        for number, address in enumerate(addresses):
+            caller = Caller(Plan.draw(number, address, chance), self)
+            self.callers.append(caller)
+            self.reactors["callers"].call_later(chance.between(0.0, BEGIN_SECONDS), caller.begin)
+        for _ in range(4):
+            one, other = ((here, between), (between, there), (here, there))[chance.below(3)]
+            begin = chance.between(0.0, BEGIN_SECONDS)
+            self.sim.after(begin, self.sim.partition, one, other)
+            self.sim.after(begin + chance.between(0.0, 4.0), self.sim.heal, one, other)
+        for _ in range(20):
+            self.calls += 1
+            name = list(self.reactors)[chance.below(len(self.reactors))]
+            self.sim.after(chance.between(0.0, BEGIN_SECONDS), self.call, self.reactors[name])
+
+    def side(self, target: Address) -> forward.Client:
+        """Return the forwarder's handler for the next caller."""
+        side = forward.Client(target)
+        side.limits = side.other.limits = LIMITS
+        self.sides.append(side)
+        return side
+
+    # What must hold
+
+    def hold(self, condition: object, message: str) -> None:
+        """Fail unless *condition* holds."""
+        if not condition:
+            raise self.sim.verdict(Violation, message)
+
+    def until(self, predicate: Callable[[], object], message: str) -> None:
+        """Run until *predicate* holds, or anything is wrong."""
+        sim = self.sim
+
+        def done() -> object:
+            if self.wrong:
+                raise self.wrong[0]
+            self.hold(sim.journal.count < JOURNAL_MAX, "much is done, and nothing comes of it")
+            return predicate()
+
+        self.hold(sim.run(until=done, timeout=RUN_SECONDS), message)
+
+    def is_over(self) -> bool:
+        """Whether every caller has heard its last hook."""
+        is_closed = self.sim.monitor.is_closed
+        while self._over < len(self.callers) and is_closed(self.callers[self._over]):
+            self._over += 1
+        return self._over == len(self.callers)
+
+    _over: int = attrs.field(init=False, default=0)
+
+    def is_torn(self, caller: Caller) -> bool:
+        """Whether the end of *caller*'s connection may be none: a Unix socket has no RST, and its server was struck."""
+        server = self.served.get(caller.plan.number)
+        return caller.plan.address == SOCKET and (server is None or server in self.sim.monitor.struck)
+
+    def look_at_callers(self) -> None:
+        """Check that nobody was forgotten, except by a hook that raised instead of passing on an end."""
+        excused = set()
+        for handler in self.sim.monitor.struck:
+            if isinstance(handler, forward.Side):
+                for side in (handler, handler.other):
+                    if isinstance(side, forward.Client) and side._peer is not None:
+                        excused.add(side._peer)
+        for caller in self.callers:
+            kind = caller.reason.kind if caller.reason else None
+            self.hold(kind is not None, f"caller {caller.plan.number} ended without a reason")
+            if caller.stuck:
+                self.hold(caller._local in excused, f"caller {caller.plan.number} was forgotten")
+            if kind is CloseKind.PEER_END and not self.is_torn(caller):
+                self.hold(caller.got == len(caller.expected), f"caller {caller.plan.number} got {caller.got} bytes")
+
+    def look_at_signals(self) -> None:
+        """Check that every signal was heard by each reactor of its host, once."""
+        for name, reactor in self.reactors.items():
+            host = reactor.system
+            assert isinstance(host, Host)
+            raised = host.signals[SIGNAL]
+            self.hold(self.heard[name] == raised, f"{name} heard {self.heard[name]} of {raised} signals")
+
+    def hear(self, name: str) -> None:
+        """A signal has come to the reactor of that *name*."""
+        self.heard[name] += 1
+
+    def call(self, reactor: Checked) -> None:
+        """Another thread has something to be done."""
+        reactor.call_threadsafe(Moment(self, self.called, self.sim.now))
+
+    def called(self) -> None:
+        """It was done."""
+        self.calls -= 1
