@@ -109,7 +109,7 @@ class Plan:
         )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Moment:
     """A call that is to be made at a moment, and neither before nor after it; after, if the clock has jumped meanwhile."""
 
@@ -137,7 +137,7 @@ class Moment:
         self.callback()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Caller(Stream):
     """A client. It knows the echo before it comes."""
 
@@ -235,7 +235,7 @@ class Caller(Stream):
         return made
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Echo(echo.Echo):
     """The example's server, which looks at what it gets."""
 
@@ -269,11 +269,10 @@ class Echo(echo.Echo):
         self.run.hold(self.got <= caller.sent, f"the server of {caller.plan.number} got more than was sent")
 
     def on_end(self) -> None:
-        whole = self.caller is not None and self.caller.ended and self.got == len(self.caller.expected)
-        self.run.hold(
-            whole or self.caller is None or not self.caller.ended or self.caller.plan.manner is not Manner.END,
-            "a server took a part for the whole",
-        )
+        caller = self.caller
+        # A Unix socket has no RST: there, and there alone, a part looks like the whole.
+        if caller is not None and caller.plan.address != SOCKET:
+            self.run.hold(caller.ended and self.got == caller.sent, f"the server took {self.got} bytes for {caller.sent}")
         super().on_end()
 
 
@@ -288,7 +287,7 @@ class Checked(Reactor):
             self.run_.wrong.append(context.exc)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Run:
     """The scenario with one seed."""
 
@@ -317,8 +316,8 @@ class Run:
             self.until(self.is_over, "callers are not done")
             sim.heal()
             self.until(lambda: not self.calls, "calls from elsewhere are not made")
+            self.until(self.is_signalled, "not every reactor of a host has heard each of its signals once")
             self.look_at_callers()
-            self.look_at_signals()
             for reactor in self.reactors.values():
                 reactor.shutdown(grace=5.0)
             self.until(lambda: not any(reactor.handlers for reactor in self.reactors.values()), "handlers are left")
@@ -419,13 +418,13 @@ class Run:
             if kind is CloseKind.PEER_END and not self.is_torn(caller):
                 self.hold(caller.got == len(caller.expected), f"caller {caller.plan.number} got {caller.got} bytes")
 
-    def look_at_signals(self) -> None:
-        """Check that every signal was heard by each reactor of its host, once."""
+    def is_signalled(self) -> bool:
+        """Whether every signal was heard by each reactor of its host."""
         for name, reactor in self.reactors.items():
-            host = reactor.system
-            assert isinstance(host, Host)
-            raised = host.signals[SIGNAL]
-            self.hold(self.heard[name] == raised, f"{name} heard {self.heard[name]} of {raised} signals")
+            assert isinstance(reactor.system, Host)
+            if self.heard[name] != reactor.system.signals[SIGNAL]:
+                return False
+        return True
 
     def hear(self, name: str) -> None:
         """A signal has come to the reactor of that *name*."""

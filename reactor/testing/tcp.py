@@ -155,11 +155,15 @@ class Flow:
     def _strike(self, data: bytes) -> None:
         """The fault: after some bytes both ends are told of a reset that neither sent."""
         self.reset_after = -1
-        self.purge()
+        self.unsent.clear()
         if data:
             self.flying += len(data)
             self.carry(len(data), self._arrive, data)
-        self.carry(0, self.target.reset)
+        self.carry(0, self._struck)
+
+    def _struck(self) -> None:
+        # The source last: its end forgets what is held up on a path that is cut, and that may be the reset of the other.
+        self.target.reset()
         self.source.kernel.sim.after(self.path.latency, self.source.reset)
 
 
