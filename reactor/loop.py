@@ -31,7 +31,7 @@ from reactor.handler import Handler
 from reactor.periodic import Every, OnLate
 from reactor.poller import READ, WRITE, Poller, describe
 from reactor.states import LIFE, Life, LifeEvent, move
-from reactor.system import System, close
+from reactor.system import Inbox, System, close
 from reactor.timers import Timer, TimerQueue, seconds
 from reactor.waker import Waker
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 H = TypeVar("H", bound=Handler)
 
 
-def _system_or_real(system: System | None) -> System:
-    return System() if system is None else system
+def _system_or_default(system: System | None) -> System:
+    return System.default() if system is None else system
 
 
 #: The longest single wait: epoll_wait(2) takes milliseconds in an int, and select() may refuse more than 31 days.
@@ -101,12 +101,12 @@ class Loop:
 
     Args:
         selector: any `selectors.BaseSelector`; it belongs to the loop from now on. Default: the platform's best.
-        system: what stands for the operating system.
+        system: what stands for the operating system. Default: the real one.
         debug: check the calling thread on every write, too, and remember where the reactor was made.
     """
 
     _selector: selectors.BaseSelector | None = None
-    system: System = attrs.field(default=None, converter=_system_or_real)
+    system: System = attrs.field(default=None, converter=_system_or_default)
     debug: bool = False
 
     #: The moment at which this pass began to call out; `time()` asks the clock.
@@ -130,7 +130,7 @@ class Loop:
     _soon: deque[tuple[Callable[..., object], tuple[Any, ...], Handler | None]] = attrs.field(
         init=False, repr=False, factory=deque
     )
-    _queued_once: dict[tuple[Any, ...], object] = attrs.field(init=False, repr=False, factory=dict)
+    _inbox: Inbox = attrs.field(init=False, repr=False)  # the way into `_soon` from elsewhere; see `_take`
     _opening: deque[Handler] = attrs.field(init=False, repr=False, factory=deque)  # attached, and not told yet
     _closed: deque[Handler] = attrs.field(init=False, repr=False, factory=deque)
     _thread: int | None = attrs.field(init=False, repr=False, default=None)
@@ -147,6 +147,7 @@ class Loop:
 
         self.log = logging.getLogger("reactor")
         self._clock = self.system.monotonic
+        self._inbox = self.system.inbox()
         self.timers = TimerQueue(self._clock)
         selector = self.system.selector() if self._selector is None else self._selector
         self.poller = Poller(selector, self.system, self._lost, self.log)
@@ -179,7 +180,7 @@ class Loop:
             KeyboardInterrupt: Ctrl-C, once the pass, or the shutdown that it began, was finished.
         """
         with self._running():
-            self._serve((lambda: not self._draining or self._has_work()) if forever else self._has_work, None)
+            self._serve((lambda: not self._draining or self._has_work()) if forever else self._has_work_yet, None)
 
     def run_until(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
         """Serve until *predicate* holds, *timeout* seconds have passed, nothing is alive or `stop`; tell whether it holds.
@@ -188,7 +189,7 @@ class Loop:
         """
         deadline = None if timeout is None else self.time() + seconds(timeout, "a timeout")
         with self._running():
-            self._serve(lambda: not predicate() and self._has_work(), deadline)
+            self._serve(lambda: not predicate() and self._has_work_yet(), deadline)
         return bool(predicate())
 
     def run_once(self, timeout: float | None = None) -> int:
@@ -202,10 +203,15 @@ class Loop:
             return self._pass(timeout, lambda: False)
 
     def stop(self) -> None:
-        """Have `run` return at the end of this pass, or at once when it is called next. From any thread."""
-        self._stopping = True
-        if self._thread is not None:
-            self._waker.wake()
+        """Have `run` return at the end of this pass, or at once when it is called next. From any thread.
+
+        From another thread, the pass in which the loop hears of it is meant: the one under way, or the next.
+        """
+        if self._thread == self.system.thread():
+            self._stopping = True
+        else:
+            self._inbox.append(None)
+        self._waker.wake()
 
     def close(self) -> None:
         """Close every handler with reason SHUTDOWN, tell each, drop timers and calls. Closing twice is allowed.
@@ -241,7 +247,7 @@ class Loop:
     @property
     def is_alive(self) -> bool:
         """Whether `run` has anything to go on for."""
-        return self._has_work()
+        return self._has_work() or (not self._draining and bool(self._inbox))
 
     @property
     def is_running(self) -> bool:
@@ -261,7 +267,7 @@ class Loop:
     # Embedding
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when `run_once(0)` has something to do; timers apart.
+        """Return a descriptor that is readable when `run_once(0)` has something to do, be it a thread's call; timers apart.
 
         Raises:
             Unsupported: the selector has none.
@@ -300,11 +306,11 @@ class Loop:
             raise ReactorClosed("the reactor is closed; nothing that is queued now would ever run")
         if idempotent:
             key, mark = (callback, args), object()
-            if self._queued_once.setdefault(key, mark) is not mark:
+            if self._inbox.once.setdefault(key, mark) is not mark:
                 return
-            self._soon.append((self._call_queued_once, (key,), None))
+            self._inbox.append((self._call_queued_once, (key,), None))
         else:
-            self._soon.append((callback, args, None))
+            self._inbox.append((callback, args, None))
         self._waker.wake()
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
@@ -478,6 +484,25 @@ class Loop:
             return bool(self._closed or self.handlers)
         return len(self.handlers) > self.uncounted or bool(self._soon or self._closed or self.timers.waiting)
 
+    def _has_work_yet(self) -> bool:
+        """Whether anything is left to go on for, be it what a thread has sent this moment."""
+        if self._has_work():
+            return True
+        self._take()
+        return self._has_work()
+
+    def _take(self) -> None:
+        """Take what threads and signal handlers have sent.
+
+        Each has rung after it had sent, so that a wait ends and the waker calls this; besides, it is called where a run
+        begins and before it ends.
+        """
+        for call in self._inbox.take():
+            if call is None:
+                self._stopping = True
+            else:
+                self._soon.append(call)
+
     def _serve(self, goes_on: Callable[[], object], deadline: float | None) -> None:
         """Make passes while *goes_on*, until `stop` or the *deadline*."""
         left = None
@@ -604,7 +629,7 @@ class Loop:
         handler._close(CloseReason(CloseKind.ERROR, error))
 
     def _call_queued_once(self, key: tuple[Any, ...]) -> None:
-        del self._queued_once[key]
+        del self._inbox.once[key]
         callback, args = key
         callback(*args)
 
@@ -614,15 +639,17 @@ class Loop:
         if self._thread is not None:
             raise AlreadyRunning(f"{self!r} is running; run(), run_once() and run_until() do not nest")
         self.check()
-        self._thread = self.system.thread()
+        self._thread = self.system.enter()
         try:
             with self._waker.rung_by_signals() if self.system.is_main_thread() else contextlib.nullcontext():
+                self._take()
                 yield
         finally:
             try:
                 self._tell_closed()
             finally:
                 self._thread, self._stopping, self._leaving = None, False, None
+                self.system.leave()
                 self._draining = self._draining and bool(self.handlers)
 
     def _tell_all_closed(self) -> None:
@@ -642,6 +669,7 @@ class Loop:
         for timer in list(self.timers):
             timer.cancel()
         self._soon.clear()
+        self._inbox.clear()
         self._opening.clear()
         self.poller.forget(self._waker)
 
@@ -661,7 +689,7 @@ class Loop:
             wakeups=self._waker.wakeups,
             handlers=len(self.handlers),
             timers=len(self.timers),
-            calls_queued=len(self._soon),
+            calls_queued=len(self._soon) + len(self._inbox),
             bytes_queued=sum(getattr(handler, "buffered", 0) for handler in self.handlers),
             seconds_idle=self._idle,
         )
@@ -677,7 +705,8 @@ class Loop:
             owner = "" if timer.owner is None else f" of {describe(cast('Handler', timer.owner))}"
             name = getattr(timer.callback, "__qualname__", type(timer.callback).__name__)
             lines.append(f"  timer {name}{owner} due in {(timer.due or now) - now:.3f} s")
-        lines += [f"  call {getattr(callback, '__qualname__', callback)}" for callback, _, _ in self._soon]
+        calls = [*self._soon, *filter(None, list(self._inbox))]
+        lines += [f"  call {getattr(callback, '__qualname__', callback)}" for callback, _, _ in calls]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

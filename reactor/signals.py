@@ -112,7 +112,7 @@ class Signals:
                 heard = True
                 signals._pending.append(number)
                 with contextlib.suppress(ReactorClosed):  # closing: it will hand on what is pending
-                    signals._reactor.call_threadsafe(signals._deliver, idempotent=True)
+                    signals._reactor.call_threadsafe(signals._deliver)
         if not heard and self._put_back(number):
             self._reactor.system.raise_signal(number)
 
@@ -126,13 +126,13 @@ class Signals:
         return chain
 
     def _deliver(self) -> None:
-        while self._pending:
-            number = self._pending.popleft()
-            for handle in list(self._handles.get(number, ())):
-                try:
-                    handle._callback(*handle._args)
-                except Exception as exc:
-                    self._reactor.report("signal", exc)
+        """Deliver one. Those that come meanwhile have calls of their own, which wait for their turn."""
+        number = self._pending.popleft()
+        for handle in list(self._handles.get(number, ())):
+            try:
+                handle._callback(*handle._args)
+            except Exception as exc:
+                self._reactor.report("signal", exc)
 
 
 @attrs.define(eq=False)
@@ -147,7 +147,7 @@ class Interruption:
         if self.count == 1:
             self._reactor.call_threadsafe(self._reactor.shutdown, INTERRUPT_GRACE_SECONDS)
         elif self.count == 2:
-            self._reactor.stop()
+            self._reactor.call_threadsafe(self._reactor.stop)
         else:
             signal.default_int_handler(number, frame)
 

@@ -16,9 +16,10 @@ import stat
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
@@ -32,8 +33,29 @@ DIRECTORY_LOCK_SECONDS = 1.0
 _DIRECTORY_LOCK_RETRY_SECONDS = 0.01
 
 
+class Inbox(deque[Any]):
+    """What threads and signal handlers have sent to a loop, and it has not taken yet.
+
+    `append` is called from anywhere. The loop decides nothing by what is in here but through `take` and `bool`, in its own
+    thread: a recording that notes their answers says exactly when everything took effect.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: The calls that wait and are not to be queued a second time.
+        self.once: dict[Any, object] = {}
+
+    def take(self) -> list[Any]:
+        """Remove and return all that is there at this moment."""
+        return [self.popleft() for _ in range(len(self))]
+
+
 class System:
     """The operating system, as the library sees it. Subclass it to put another in its place."""
+
+    #: Called for the system of a reactor that is given none. `python -m reactor record` and `replay` set it, so that the
+    #: program needs no change.
+    default: ClassVar[Callable[[], System]]
 
     #: Seconds on a clock that never goes back. It stands still while Linux sleeps: time_namespaces(7).
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
@@ -41,6 +63,17 @@ class System:
     time: Callable[[], float] = staticmethod(time.time)
     #: The calling thread's number.
     thread: Callable[[], int] = staticmethod(threading.get_ident)
+
+    def enter(self) -> int:
+        """Note that the calling thread begins to run a reactor; return the thread's number."""
+        return self.thread()
+
+    def leave(self) -> None:
+        """Note that the thread that has called `enter` runs the reactor no more."""
+
+    def inbox(self) -> Inbox:
+        """Return a new, empty inbox for a loop."""
+        return Inbox()
 
     def selector(self) -> selectors.BaseSelector:
         """Return a new selector of the platform's best kind."""
@@ -57,7 +90,7 @@ class System:
         return sock
 
     def adopt(self, sock: Socket) -> Socket:
-        """Return *sock*, which is about to be given to a handler and may have been made elsewhere, as a socket of this system.
+        """Return *sock*, which a handler is about to be given, as one of this system's; it may have been made elsewhere.
 
         Raises:
             UsageError: this system cannot have it.
@@ -70,6 +103,10 @@ class System:
         for sock in pair:
             sock.setblocking(False)
         return pair
+
+    def doorbell(self) -> tuple[Socket, Socket]:
+        """Return two connected non-blocking sockets: one to be watched, and one to be rung from any thread at any moment."""
+        return self.socketpair()
 
     def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
         """Return `(family, address)` for each stream address of *host*; may block unless it is numeric.
@@ -198,6 +235,9 @@ class System:
 
             chown: Any = shutil.chown  # typeshed knows no call in which either may be None
             chown(path, owner, group)
+
+
+System.default = System
 
 
 def close(sock: socket.socket, *, reset: bool = False) -> None:

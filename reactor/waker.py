@@ -1,6 +1,6 @@
 """Wakes the loop from another thread or from a signal handler: a socket pair, one end of which the loop reads.
 
-The byte is a doorbell, nothing more: what is to be done stands in the loop's queue. A full pipe is a wake-up, too.
+The byte is a doorbell, nothing more: what is to be done stands in the loop's inbox. A full pipe is a wake-up, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Waker(Handler):
 
     def open(self) -> socket.socket:
         """Make the pair; return the end to be attached."""
-        reader, self._writer = self._system.socketpair()
+        reader, self._writer = self._system.doorbell()
         for sock, option in ((reader, socket.SO_RCVBUF), (self._writer, socket.SO_SNDBUF)):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -55,12 +55,13 @@ class Waker(Handler):
             self._writer.send(_WAKE)
 
     def on_readable(self) -> None:
-        """Empty the pipe, then take the next ring. The loop looks at its queue only after that, so none is lost."""
+        """Empty the pipe, be ready for the next ring, and only then have the inbox emptied, so that no ring is lost."""
         rung = b""
         with contextlib.suppress(BlockingIOError, InterruptedError):
             rung = self.sock.recv(_DRAIN_BYTES)
         self._rung = False
         self.wakeups += 1
+        self.reactor._take()
         signals = rung.replace(_WAKE, b"")
         if signals and self._previous_fd >= 0:
             self._system.ring(self._previous_fd, signals)

@@ -6,6 +6,7 @@ import gc
 import math
 import selectors
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -743,3 +744,87 @@ def test_a_signal_handler_that_raises_does_not_deafen_the_loop(reactor: Watched)
     thread.start()
     reactor.run(forever=True)
     thread.join()
+
+
+# What comes from threads and signal handlers
+
+
+def test_a_run_does_not_end_before_a_call_that_was_sent_last(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """When all that is left is what the last hook has sent through call_threadsafe, it is called before run returns."""
+    made: list[int] = []
+
+    def last(handler: Watcher) -> None:
+        handler.close()
+        reactor.call_threadsafe(made.append, 1)
+
+    reactor.attach(Watcher(act=last), pair[0])
+    pair[1].send(b"x")
+    reactor.run()
+    assert made == [1]
+
+
+def test_a_call_that_waits_in_the_inbox_keeps_the_reactor_alive(reactor: Watched) -> None:
+    """is_alive, stats and dump know of a call that the loop has not taken yet."""
+    assert not reactor.is_alive
+    reactor.call_threadsafe(print)
+    assert reactor.is_alive
+    assert reactor.stats().calls_queued == 1
+    assert "call print" in reactor.dump()
+    reactor.turn()
+    assert not reactor.is_alive
+
+
+def test_a_call_may_send_itself_again_and_again(reactor: Watched) -> None:
+    """What is taken from the inbox is what was there: a call that sends another lets the pass end."""
+    made: list[int] = []
+
+    def again() -> None:
+        made.append(1)
+        reactor.call_threadsafe(again)
+
+    reactor.call_threadsafe(again)
+    reactor.turn(10)
+    assert 1 < len(made) <= 10
+
+
+def test_a_stop_from_a_thread_between_runs_counts(reactor: Watched) -> None:
+    """The next run returns at once, as after a stop from its own thread."""
+    thread = threading.Thread(target=reactor.stop)
+    thread.start()
+    thread.join()
+    reactor.run(forever=True)
+
+
+class Counting(System):
+    """A system that notes who runs."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def enter(self) -> int:
+        self.heard.append("enter")
+        return super().enter()
+
+    def leave(self) -> None:
+        self.heard.append("leave")
+
+
+def test_the_system_hears_of_every_run() -> None:
+    """It is told when a thread begins to run the reactor, and when it has ended, be it by an exception."""
+    system = Counting()
+    with Reactor(system=system) as reactor:
+        reactor.run()
+        reactor.call_soon(sys.exit)
+        with pytest.raises(SystemExit):
+            reactor.run()
+    assert system.heard == ["enter", "leave"] * 2
+
+
+def test_a_reactor_that_is_given_no_system_asks_for_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`System.default` can be replaced for a whole program."""
+    system = Counting()
+    monkeypatch.setattr(System, "default", lambda: system)
+    with Reactor() as reactor:
+        assert reactor.system is system

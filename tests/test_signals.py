@@ -163,6 +163,22 @@ def test_a_flood_of_signals_is_heard_to_the_last(reactor: Watched) -> None:
     assert len(heard) == 5000
 
 
+def test_a_signal_during_a_callback_waits_for_its_turn(reactor: Watched) -> None:
+    """Each signal is a call of its own: one that comes while another is delivered does not get in before queued calls."""
+    heard: list[str] = []
+
+    def first() -> None:
+        heard.append("signal")
+        if len(heard) == 1:
+            kill()
+            reactor.call_soon(heard.append, "call")
+
+    reactor.on_signal(NUMBER, first)
+    kill()
+    reactor.turn(4)
+    assert heard == ["signal", "call", "signal"]
+
+
 def test_a_callback_that_raises_is_told_and_the_next_one_hears(reactor: Watched) -> None:
     """One bad callback does not silence the others."""
     heard: list[int] = []

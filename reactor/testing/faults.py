@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -13,6 +14,10 @@ from reactor.testing.dice import Dice, Die
 def _rate(instance: Any, field: attrs.Attribute[float], value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise UsageError(f"Faults.{field.name} is a rate from 0 to 1, not {value!r}")
+
+
+def _frozen(names: Iterable[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +32,7 @@ class Faults:
     again: float = attrs.field(default=0.0, validator=_rate)
     #: Of the calls that receive or send: one byte.
     short: float = attrs.field(default=0.0, validator=_rate)
-    #: Of the waits that would last: they end at once and empty, as by EINTR.
+    #: Of the waits: they end at once and empty, as by EINTR.
     early: float = attrs.field(default=0.0, validator=_rate)
     #: Of the waits: somebody is reported ready who is not.
     spurious: float = attrs.field(default=0.0, validator=_rate)
@@ -61,9 +66,7 @@ class Faults:
     #: The longest that a segment is held up, an accept or a lookup late, or the clock jumps. Seconds.
     stall_seconds_max: float = 5.0
     #: Of all strikes only these happen, by name; None: all. What `shrink` returns, and what reruns it.
-    only: frozenset[str] | None = attrs.field(
-        default=None, converter=lambda names: None if names is None else frozenset(names)
-    )
+    only: frozenset[str] | None = attrs.field(default=None, converter=_frozen)
 
     @classmethod
     def all(cls, rate: float = 0.01, **changes: Any) -> Faults:

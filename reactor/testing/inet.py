@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from reactor.testing.kernel import IPV4_ANY, IPV6_ANY, LOOPBACK, End, fail, is_ipv6, unmapped
+from reactor.testing.kernel import IPV4_ANY, IPV6_ANY, LOOPBACK, End, failure, is_ipv6, unmapped
 
 
 @attrs.define(eq=False)
@@ -20,12 +20,13 @@ class InetEnd(End):
     peer: tuple[str, int] | None = attrs.field(default=None, init=False)
 
     def bind(self, address: Any) -> None:
+        name, port = checked(address)
         if self.host:
-            fail(errno.EINVAL)
-        host = self.kernel.lookup(address[0], self.family)
+            raise failure(errno.EINVAL)
+        host = self.kernel.lookup(name, self.family)
         if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
-            fail(errno.EADDRNOTAVAIL)
-        self.occupy(host, address[1])
+            raise failure(errno.EADDRNOTAVAIL)
+        self.occupy(host, port)
 
     def name(self) -> Any:
         return self.shown((self.host or self.wildcard, self.port))
@@ -66,22 +67,45 @@ class InetEnd(End):
         Raises:
             OSError: there is none.
         """
-        target = self.kernel.lookup(address[0], self.family)
+        name, port = checked(address)
+        target = self.kernel.lookup(name, self.family)
         if target in (IPV4_ANY, IPV6_ANY):
             target = LOOPBACK[self.family]
         here = unmapped(target)
+        if here != target and self.is_v6_only:
+            raise failure(errno.ENETUNREACH)
         if (
             not self.kernel.is_own(here)
             and self.kernel.sim.kernel_at(here) is None
             and not self.kernel.sim.is_neighbour(here)
         ):
-            fail(errno.ENETUNREACH)
-        own = self.kernel.addresses[socket.AF_INET6 if is_ipv6(here) else socket.AF_INET]
-        source = here if self.kernel.is_own(here) else own
+            raise failure(errno.ENETUNREACH)
+        source = here if self.kernel.is_own(here) else self.kernel.own_address(here)
         if is_ipv6(target) and not is_ipv6(source):
             source = f"::ffff:{source}"
         if not self.host:
             self.occupy(source, 0)
         elif self.host == self.wildcard:
             self.host = source
-        return target, address[1]
+        return target, port
+
+    def set_option(self, level: int, name: int, value: Any) -> None:
+        if level == socket.IPPROTO_IPV6 and self.family != socket.AF_INET6:
+            raise failure(errno.ENOPROTOOPT)
+        if (level, name) == (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) and self.host:
+            raise failure(errno.EINVAL)
+        super().set_option(level, name, value)
+
+
+def checked(address: Any) -> tuple[str, int]:
+    """Return host and port, as Python takes them from a socket address.
+
+    Raises:
+        TypeError: it is no tuple.
+        OverflowError: no port.
+    """
+    if not isinstance(address, tuple):
+        raise TypeError(f"an internet address is a tuple, not {type(address).__name__}")
+    if not 0 <= address[1] <= 65535:
+        raise OverflowError("port must be 0-65535.")
+    return address[0], address[1]

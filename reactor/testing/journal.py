@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from reactor.errors import CloseReason
+
 #: Entries that are kept; the oldest are forgotten.
 ENTRIES_MAX = 200_000
 #: Of bytes that went somewhere, a line shows these.
@@ -14,11 +16,17 @@ SHOWN_BYTES_MAX = 24
 
 
 def shown(value: object) -> str:
-    """Return *value* as a line shows it, without addresses of objects in memory."""
+    """Return *value* as a line shows it: nothing in it differs from run to run, as the place of an object in memory does."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         data = bytes(value[:SHOWN_BYTES_MAX])
         return f"{data!r}{f'…[{len(value)}]' if len(value) > SHOWN_BYTES_MAX else ''}"
-    return str(value) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (BaseException, CloseReason)):
+        return f"{type(value).__name__}({value})"
+    if value is None or isinstance(value, (int, float, tuple)):
+        return repr(value)
+    return f"<{type(value).__name__}>"
 
 
 @attrs.define(eq=False)

@@ -10,9 +10,9 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -28,16 +28,21 @@ NVAL = 0x020
 RDHUP = 0x2000
 
 IPV4_ANY, IPV6_ANY = "0.0.0.0", "::"
-LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+LOOPBACK: Mapping[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 #: Interfaces of every host.
 INTERFACES = {"lo": 1, "eth0": 2}
+
+#: Of the options of SOL_SOCKET, Linux's numbers end about here; those of BSD and Windows are other ones.
+_OPTION_MAX = 0xFF if os.name == "posix" and socket.SOL_SOCKET == 1 else 0xFFFF
+#: How long a name stays taken whose end closed first.  # Linux, TCP_TIMEWAIT_LEN
+TIME_WAIT_SECONDS = 60.0
 
 _FIRST_DESCRIPTOR = 3
 
 
-def fail(number: int) -> NoReturn:
-    """Raise the `OSError` of errno *number*."""
-    raise OSError(number, os.strerror(number))
+def failure(number: int) -> OSError:
+    """Return the `OSError` of errno *number*."""
+    return OSError(number, os.strerror(number))
 
 
 def unmapped(host: str) -> str:
@@ -80,7 +85,7 @@ class End:
     # What differs
 
     def poll(self) -> int:
-        """Return the events of poll(2) that are there."""
+        """Tell which events are there, as the system call of that name does."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -88,16 +93,16 @@ class End:
         raise NotImplementedError
 
     def bind(self, address: Any) -> None:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def listen(self, backlog: int) -> None:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def connect(self, address: Any) -> int:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def accept(self) -> tuple[End, Any]:
-        fail(errno.EOPNOTSUPP)
+        raise failure(errno.EOPNOTSUPP)
 
     def send(self, data: bytes, address: Any = None) -> int:
         raise NotImplementedError
@@ -107,7 +112,7 @@ class End:
         raise NotImplementedError
 
     def shutdown(self, *, read: bool, write: bool) -> None:
-        fail(errno.ENOTCONN)
+        raise failure(errno.ENOTCONN)
 
     def name(self) -> Any:
         raise NotImplementedError
@@ -146,6 +151,7 @@ class End:
             }
             if name in known:
                 return known[name]
+        self._check_option(level, name)
         value = self.options.get((level, name), 0)
         return value if isinstance(value, int) else int.from_bytes(value[:4], "little")
 
@@ -161,10 +167,16 @@ class End:
             getattr(socket, "SO_REUSEPORT", -1),
         ):
             self.options[level, name] = int(bool(value))
-        elif level == socket.IPPROTO_TCP and self.family == socket.AF_UNIX:
-            fail(errno.EOPNOTSUPP)
         else:
-            self.options[level, name] = value
+            self._check_option(level, name)
+            is_switch = (level, name) == (socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            self.options[level, name] = int(bool(value)) if is_switch else value
+
+    def _check_option(self, level: int, name: int) -> None:
+        if level == socket.IPPROTO_TCP and self.family == getattr(socket, "AF_UNIX", -1):
+            raise failure(errno.EOPNOTSUPP)
+        if level == socket.SOL_SOCKET and (name == socket.SO_ERROR or name > _OPTION_MAX):
+            raise failure(errno.ENOPROTOOPT)
 
     @property
     def lingers_zero(self) -> bool:
@@ -184,13 +196,15 @@ class Kernel:
     sim: Simulation = attrs.field(repr=False)
     host: str
     #: The host's own addresses, by family.
-    addresses: dict[int, str]
+    addresses: Mapping[int, str]
     descriptors_max: int
     files: dict[int, Any] = attrs.field(factory=dict, init=False, repr=False)
     _free: list[int] = attrs.field(factory=list, init=False, repr=False)
     _next: int = attrs.field(default=_FIRST_DESCRIPTOR, init=False)
     #: Who is bound to a port, by type of socket and number.
     ports: dict[tuple[int, int], list[Any]] = attrs.field(factory=dict, init=False, repr=False)
+    #: Names that connections have beside those that are bound, and until when, by type of socket and port.
+    taken: dict[tuple[int, int], dict[Any, float]] = attrs.field(factory=dict, init=False, repr=False)
     #: Socket files and abstract names, each with its number and who is bound to it.
     paths: dict[str | bytes, tuple[int, Any]] = attrs.field(factory=dict, init=False, repr=False)
     _inode: int = attrs.field(default=1, init=False)
@@ -202,7 +216,7 @@ class Kernel:
     def check_room(self) -> None:
         """Raise EMFILE if no descriptor is free."""
         if len(self.files) >= self.descriptors_max:
-            fail(errno.EMFILE)
+            raise failure(errno.EMFILE)
 
     def open(self, file: Any) -> int:
         """Return the lowest free number, which now names *file*."""
@@ -226,6 +240,10 @@ class Kernel:
     def is_own(self, host: str) -> bool:
         """Tell whether a numeric address is this host's."""
         return host in self.addresses.values() or host == "::1" or host.startswith("127.")
+
+    def own_address(self, target: str) -> str:
+        """Return this host's address in the family of *target*."""
+        return self.addresses[int(socket.AF_INET6 if is_ipv6(target) else socket.AF_INET)]
 
     def lookup(self, host: str, family: int) -> str:
         """Return the numeric address of *family* that a socket call takes *host* for.
@@ -255,16 +273,30 @@ class Kernel:
             start, count = self.sim.ports.below(high - low + 1), high - low + 1
             for step in range(count):
                 port = low + (start + step) % count
-                if not any(
-                    self._conflicts(end, host, other, listening=False) for other in self.ports.get((end.type, port), ())
-                ):
+                if not self._is_taken(end, host, port):
                     break
             else:
-                fail(errno.EADDRINUSE)
-        elif any(self._conflicts(end, host, other, listening=False) for other in self.ports.get((end.type, port), ())):
-            fail(errno.EADDRINUSE)
+                raise failure(errno.EADDRINUSE)
+        elif self._is_taken(end, host, port):
+            raise failure(errno.EADDRINUSE)
         self.ports.setdefault((end.type, port), []).append(end)
         return port
+
+    def take_name(self, end: Any, until: float = float("inf")) -> None:
+        """Have the name of *end*, a connection, be taken."""
+        self.taken.setdefault((end.type, end.port), {})[end] = until
+
+    def free_name(self, end: Any) -> None:
+        """Have it be free again, unless it is bound."""
+        self.taken.get((end.type, end.port), {}).pop(end, None)
+
+    def _is_taken(self, end: Any, host: str, port: int) -> bool:
+        """Whether a socket or a connection has the name that *end* wants."""
+        key = (end.type, port)
+        if key in self.taken:
+            self.taken[key] = {other: until for other, until in self.taken[key].items() if until > self.sim.now}
+        others = (*self.ports.get(key, ()), *self.taken.get(key, ()))
+        return any(self._conflicts(end, host, other, listening=False) for other in others)
 
     def check_listen(self, end: Any) -> None:
         """Raise EADDRINUSE if somebody else listens where *end* wants to."""
@@ -273,7 +305,7 @@ class Kernel:
             other is not end and other.is_listening and self._conflicts(end, end.host, other, listening=True)
             for other in others
         ):
-            fail(errno.EADDRINUSE)
+            raise failure(errno.EADDRINUSE)
 
     def leave_port(self, end: Any) -> None:
         """Forget that *end* is bound."""
@@ -300,12 +332,14 @@ class Kernel:
 
     # Socket files
 
+    def next_name(self) -> int:
+        """Return the number of a name that nobody has chosen."""
+        self._inode += 1
+        return self._inode
+
     def bind_path(self, path: str | bytes, end: Any) -> None:
         """Make the file, or the abstract name, of a Unix socket."""
-        if path in self.paths:
-            fail(errno.EADDRINUSE)
-        self._inode += 1
-        self.paths[path] = (self._inode, end)
+        self.paths[path] = (self.next_name(), end)
 
 
 def _overlap(host: str, end: Any, other: Any) -> bool:

@@ -13,7 +13,10 @@ from typing import Any
 
 import attrs
 
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, fail
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, Kernel, failure
+
+#: sockaddr_un has room for 108, with a zero at the end.
+PATH_BYTES_MAX = 107
 
 
 @attrs.define(eq=False)
@@ -27,31 +30,23 @@ class Local(End):
     queue: deque[Local] = attrs.field(factory=deque, init=False, repr=False)
     _peer_path: str | bytes = attrs.field(default="", init=False)
 
-    def pair_with(self, other: Local) -> None:
-        """Connect the two, as socketpair(2) does."""
-        self.peer, other.peer = other, self
-
     # Calls
 
     def bind(self, address: Any) -> None:
-        if self.path:
-            fail(errno.EINVAL)
-        path = self._key(address)
-        self.kernel.bind_path(path, self)
-        self.path = path
+        self.path = bind_path(self, address)
 
     def listen(self, backlog: int) -> None:
         if self.peer is not None or not self.path:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         self.backlog = max(0, backlog)
 
     def connect(self, address: Any) -> int:
-        found = self.kernel.paths.get(self._key(address))
-        if found is None:
-            is_abstract = isinstance(self._key(address), bytes)
-            return errno.ECONNREFUSED if is_abstract else errno.ENOENT
-        listener = found[1]
-        if listener.is_closed or listener.backlog < 0:
+        listener = find_path(self, address)
+        if isinstance(listener, int):
+            return listener
+        if listener.type != self.type:
+            return errno.EPROTOTYPE
+        if listener.backlog < 0:
             return errno.ECONNREFUSED
         if len(listener.queue) > listener.backlog:
             return errno.EAGAIN
@@ -61,7 +56,7 @@ class Local(End):
             return errno.EINVAL
         child = Local(self.kernel, self.family, self.type)
         child.path, child._peer_path, self._peer_path = listener.path, self.path, listener.path
-        self.pair_with(child)
+        self.peer, child.peer = child, self
         self.kernel.progress += 1
         listener.queue.append(child)
         listener.touch()
@@ -70,9 +65,9 @@ class Local(End):
 
     def accept(self) -> tuple[End, Any]:
         if self.backlog < 0:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         if not self.queue:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         self.kernel.check_room()
         self.kernel.progress += 1
         child = self.queue.popleft()
@@ -80,13 +75,15 @@ class Local(End):
 
     def send(self, data: bytes, address: Any = None) -> int:
         peer = self.peer
+        if address is not None:
+            raise failure(errno.EOPNOTSUPP if peer is None else errno.EISCONN)
         if peer is None:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         if self.write_shut or peer.read_shut or peer.is_closed:
-            fail(errno.EPIPE)
+            raise failure(errno.EPIPE)
         room = self.send_buffer - len(peer.arrived)
         if data and room <= 0:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         taken = data[: max(0, room)]
         peer.arrived += taken
         self.kernel.progress += bool(taken)
@@ -95,7 +92,7 @@ class Local(End):
 
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
         if self.peer is None:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         if self.arrived:
             data = bytes(self.arrived[:size])
             self.kernel.progress += 1
@@ -105,11 +102,11 @@ class Local(End):
             return data, None
         if self.error:
             self.kernel.progress += 1
-            fail(self.take_error())
+            raise failure(self.take_error())
         if self.read_shut:
             self.kernel.progress += 1
             return b"", None
-        fail(errno.EAGAIN)
+        raise failure(errno.EAGAIN)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
         self.read_shut |= read
@@ -126,7 +123,7 @@ class Local(End):
 
     def peer_name(self) -> Any:
         if self.peer is None:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         return self._peer_path
 
     def poll(self) -> int:
@@ -151,8 +148,7 @@ class Local(End):
             child = self.queue.popleft()
             child._leave(reset=True)
         self._leave(reset=bool(self.arrived))
-        if isinstance(self.path, bytes) and self.kernel.paths.get(self.path, (0, None))[1] is self:
-            del self.kernel.paths[self.path]
+        leave_path(self)
 
     @property
     def is_listening(self) -> bool:
@@ -166,16 +162,130 @@ class Local(End):
                 self.peer.error = errno.ECONNRESET
             self.peer.touch()
 
-    def _key(self, address: Any) -> str | bytes:
-        """What names a file, from its root, or an abstract name: unix(7), "abstract"."""
-        raw = address if isinstance(address, bytes) else os.fsencode(address)
-        if len(raw) > 107:
-            raise OSError("AF_UNIX path too long")
-        return raw if raw[:1] == b"\0" else os.path.abspath(os.fsdecode(raw))
+
+@attrs.define(eq=False)
+class LocalDatagram(End):
+    """A Unix datagram socket: whole messages, in order, to a path or to a peer."""
+
+    peer: LocalDatagram | None = attrs.field(default=None, init=False, repr=False)
+    path: str | bytes = attrs.field(default="", init=False)
+    queue: deque[tuple[bytes, str | bytes | None]] = attrs.field(factory=deque, init=False, repr=False)
+
+    def bind(self, address: Any) -> None:
+        self.path = bind_path(self, address)
+
+    def connect(self, address: Any) -> int:
+        found = self._find(address)
+        if isinstance(found, int):
+            return found
+        self.peer = found
+        return 0
+
+    def send(self, data: bytes, address: Any = None) -> int:
+        target = self.peer if address is None else self._find(address)
+        if isinstance(target, int):
+            raise failure(target)
+        if self.write_shut:
+            raise failure(errno.EPIPE)
+        if target is None:
+            raise failure(errno.ENOTCONN)
+        if target.is_closed:
+            raise failure(errno.ECONNREFUSED)
+        if sum(len(each) for each, _ in target.queue) + len(data) > target.receive_buffer:
+            raise failure(errno.EAGAIN)
+        target.queue.append((data, self.path or None))
+        self.kernel.progress += 1
+        target.touch()
+        return len(data)
+
+    def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
+        if not self.queue:
+            if self.read_shut:
+                return b"", None
+            raise failure(errno.EAGAIN)
+        self.kernel.progress += 1
+        data, sender = self.queue[0] if peek else self.queue.popleft()
+        return data[:size], sender
+
+    def shutdown(self, *, read: bool, write: bool) -> None:
+        self.read_shut |= read
+        self.write_shut |= write
+        self.touch()
+
+    def name(self) -> Any:
+        return self.path
+
+    def peer_name(self) -> Any:
+        if self.peer is None:
+            raise failure(errno.ENOTCONN)
+        return self.peer.path
+
+    def poll(self) -> int:
+        events = OUT | (IN if self.queue else 0)
+        if self.read_shut:
+            events |= IN | RDHUP
+        return events | (HUP if self.read_shut and self.write_shut else 0)
+
+    def release(self) -> None:
+        self.is_closed = True
+        leave_path(self)
+
+    def _find(self, address: Any) -> LocalDatagram | int:
+        found = find_path(self, address)
+        return found if isinstance(found, (int, LocalDatagram)) else errno.EPROTOTYPE
 
 
-def local_pair(kernel: Any, kind: int = socket.SOCK_STREAM) -> tuple[Local, Local]:
-    """Return two connected ends."""
-    one, other = Local(kernel, socket.AF_UNIX, kind), Local(kernel, socket.AF_UNIX, kind)
-    one.pair_with(other)
-    return one, other
+def key_of(address: Any) -> str | bytes:
+    """Return what names a file, from its root, or an abstract name: unix(7), "Address format".
+
+    Raises:
+        TypeError: it is no path.
+        OSError: it is too long.
+    """
+    raw = address if isinstance(address, bytes) else os.fsencode(address)
+    if len(raw) > PATH_BYTES_MAX:
+        raise OSError("AF_UNIX path too long")
+    return raw if raw[:1] == b"\0" else os.path.abspath(os.fsdecode(raw))
+
+
+def bind_path(end: Any, address: Any) -> str | bytes:
+    """Make the file, or the abstract name, of *end*; the empty path asks for any name: unix(7), "Autobind feature"."""
+    path = key_of(address) if address else b"\0%05x" % end.kernel.next_name()
+    if path in end.kernel.paths:
+        raise failure(errno.EADDRINUSE)
+    if end.path:
+        raise failure(errno.EINVAL)
+    end.kernel.bind_path(path, end)
+    return path
+
+
+def find_path(end: Any, address: Any) -> Any:
+    """Return who is bound to a path, or the errno of nobody."""
+    path = key_of(address)
+    found = end.kernel.paths.get(path)
+    if found is None:
+        return errno.ECONNREFUSED if isinstance(path, bytes) else errno.ENOENT
+    return errno.ECONNREFUSED if found[1].is_closed else found[1]
+
+
+def leave_path(end: Any) -> None:
+    """Let an abstract name go; a file stays."""
+    if isinstance(end.path, bytes) and end.kernel.paths.get(end.path, (0, None))[1] is end:
+        del end.kernel.paths[end.path]
+
+
+def local_pair(kernel: Kernel, kind: int = socket.SOCK_STREAM) -> tuple[End, End]:
+    """Return two connected ends.
+
+    Raises:
+        OSError: EOPNOTSUPP, for another kind than streams and datagrams.
+    """
+    if kind == socket.SOCK_STREAM:
+        one, other = (Local(kernel, socket.AF_UNIX, kind) for _ in range(2))
+        one.peer, other.peer = other, one
+        return one, other
+    if kind != socket.SOCK_DGRAM:
+        raise failure(errno.EOPNOTSUPP)
+    first, second = (LocalDatagram(kernel, socket.AF_UNIX, kind) for _ in range(2))
+    first.peer, second.peer = second, first
+    return first, second

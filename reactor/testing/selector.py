@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import errno
 import selectors
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from reactor.errors import UsageError
 from reactor.poller import READ, WRITE
-from reactor.testing.kernel import ERR, HUP, IN, NVAL, OUT, fail
+from reactor.testing.kernel import ERR, HUP, IN, NVAL, OUT, failure
 
 if TYPE_CHECKING:
     from reactor.handler import Handler
@@ -49,12 +49,12 @@ class SimulatedSelector(selectors.BaseSelector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         if not events or events & ~(READ | WRITE):
             raise ValueError(f"Invalid events: {events!r}")
-        fd = self._number(fileobj)
+        fd = self._lookup(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
         end = self.host.kernel.files.get(fd)
         if end is None and self.kind == "epoll":
-            fail(errno.EBADF)
+            raise failure(errno.EBADF)
         key = selectors.SelectorKey(fileobj, fd, events, data)
 
         def watcher() -> None:
@@ -79,10 +79,13 @@ class SimulatedSelector(selectors.BaseSelector):
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        if self.kind == "select":  # the stdlib's has no way of its own
+            self.unregister(fileobj)
+            return self.register(fileobj, events, data)
         fd = self._find(fileobj)
         if self.kind == "epoll" and self.host.kernel.files.get(fd) is not self._ends[fd]:
             self.unregister(fileobj)
-            fail(errno.ENOENT)
+            raise failure(errno.ENOENT)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         self._look_at(fd)
         self.host.kernel.progress += 1
@@ -92,15 +95,13 @@ class SimulatedSelector(selectors.BaseSelector):
         sim, faults = self.host.sim, self.host.sim.dice_of
         sim.pass_over(self)
         self.host.entered("select")
-        if timeout is not None and timeout <= 0:
-            timeout = 0.0
-        elif faults.early.roll():
+        if faults.early.roll():
             self.host.note("select", "EINTR!")
             return []
         if faults.jump.roll():
             sim.jump(faults.jump.details().between(0.0, sim.faults.stall_seconds_max))
         sim.settle()
-        if timeout != 0.0 and not self.is_ready():
+        if (timeout is None or timeout > 0) and not self.is_ready():
             sim.wait_in(self, timeout)
         ready = self._collect()
         if faults.spurious.roll():
@@ -111,10 +112,12 @@ class SimulatedSelector(selectors.BaseSelector):
         sim.pass_begins(self, len(ready))
         return ready
 
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._keys
+    def get_map(self) -> Any:
+        return None if self._closed else _Map(self)
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        if self._closed:
+            raise RuntimeError("Selector is closed")
         return self._keys[self._find(fileobj)]
 
     def close(self) -> None:
@@ -137,7 +140,7 @@ class SimulatedSelector(selectors.BaseSelector):
     def is_ready(self) -> bool:
         """Tell whether a wait would end at once."""
         for fd in list(self._looked_at):
-            if self._events(fd):
+            if self._events(fd) is not None:
                 return True
             del self._looked_at[fd]
         return False
@@ -146,29 +149,31 @@ class SimulatedSelector(selectors.BaseSelector):
         ready = []
         for fd in list(self._looked_at):
             events = self._events(fd)
-            if events:
-                ready.append((self._keys[fd], events))
-            else:
+            if events is None:
                 del self._looked_at[fd]
+            else:
+                ready.append((self._keys[fd], events))
         return ready
 
-    def _events(self, fd: int) -> int:
-        """READ and WRITE, as the stdlib's selector of this kind makes them of what the kernel says."""
+    def _events(self, fd: int) -> int | None:
+        """What the stdlib's selector of this kind makes of what the kernel says; None if the kernel says nothing."""
         key, end = self._keys[fd], self._ends[fd]
         if self.kind != "epoll":
             end = self.host.kernel.files.get(fd)  # these go by the number
         elif self.host.kernel.files.get(fd) is not end:
-            return 0  # a closed one leaves the list by itself: epoll(7), question 6
+            return None  # a closed one leaves the list by itself: epoll(7), question 6
         if end is None:
             if self.kind == "select":
-                fail(errno.EBADF)
+                raise failure(errno.EBADF)
             found = NVAL
         else:
             found = end.poll()
         if self.kind == "select":
-            return key.events & ((READ if found & _SELECT_IN else 0) | (WRITE if found & _SELECT_OUT else 0))
+            return key.events & ((READ if found & _SELECT_IN else 0) | (WRITE if found & _SELECT_OUT else 0)) or None
         asked = (IN if key.events & READ else 0) | (OUT if key.events & WRITE else 0)
         found &= asked | ERR | HUP | NVAL
+        if not found:
+            return None
         return key.events & ((WRITE if found & ~IN else 0) | (READ if found & ~OUT else 0))
 
     def _add_spurious(self, ready: list[tuple[selectors.SelectorKey, int]], number: int) -> None:
@@ -183,19 +188,39 @@ class SimulatedSelector(selectors.BaseSelector):
             watcher()
 
     def _find(self, fileobj: Any) -> int:
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        if fd < 0:
-            fd = next((key.fd for key in self._keys.values() if key.fileobj is fileobj), fd)
+        fd = self._lookup(fileobj)
         if fd not in self._keys:
             raise KeyError(f"{fileobj!r} is not registered")
         return fd
 
-    @staticmethod
-    def _number(fileobj: Any) -> int:
-        fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
-        if fd < 0:
-            raise ValueError(f"Invalid file descriptor: {fd}")
-        return fd
+    def _lookup(self, fileobj: Any) -> int:
+        """The number of *fileobj*, also if it was closed since it was registered."""
+        try:
+            fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {fileobj!r}") from None
+        if fd >= 0:
+            return fd
+        for key in self._keys.values():
+            if key.fileobj is fileobj:
+                return key.fd
+        raise ValueError(f"Invalid file descriptor: {fd}")
+
+
+class _Map(Mapping[Any, selectors.SelectorKey]):
+    """What is registered, found by number or by object."""
+
+    def __init__(self, selector: SimulatedSelector) -> None:
+        self._selector = selector
+
+    def __len__(self) -> int:
+        return len(self._selector._keys)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._selector._keys)
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
 
 
 class SimulatedEpoll(SimulatedSelector):
@@ -214,7 +239,7 @@ class SimulatedEpoll(SimulatedSelector):
             self.host.kernel.close(self._fd)
 
     def poll(self) -> int:
-        """Return the events of poll(2) that are there."""
+        """Tell which events are there, as the system call of that name does."""
         return IN if self.is_ready() else 0
 
     def release(self) -> None:

@@ -1,7 +1,7 @@
 """Simulation: hosts, their kernels and the network between them, in virtual time, from one seed.
 
-A `Host` is a `System`: reactors that are given it run unchanged. Whoever waits makes time go on, so nothing sleeps; and while
-one reactor waits, those of other hosts, and of the same, make their passes. One thread runs all of it.
+A `Host` is a `System`: reactors that are given it run unchanged. Whoever waits makes time go on, so nothing sleeps; and
+while one reactor waits, all others make their passes. One thread runs all of it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
-import attrs
-
 from reactor.errors import UsageError
 from reactor.reactor import Reactor
 from reactor.states import Life
-from reactor.system import SignalAction, System
+from reactor.system import SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import INTERFACES, End, Kernel, fail
+from reactor.testing.kernel import INTERFACES, End, Kernel, failure
 from reactor.testing.local import local_pair
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
@@ -62,7 +60,7 @@ class Host(System):
         self.kernel = Kernel(
             sim,
             name,
-            {socket.AF_INET: f"10.0.0.{number}", socket.AF_INET6: f"fd00::{number:x}"},
+            {int(socket.AF_INET): f"10.0.0.{number}", int(socket.AF_INET6): f"fd00::{number:x}"},
             sim.network.descriptors_max,
         )
         self.monotonic = lambda: sim.now
@@ -92,11 +90,11 @@ class Host(System):
         self.entered("socket")
         return SimulatedSocket(self, make_end(self, family, kind), 0.0)
 
-    def socketpair(self) -> tuple[socket.socket, socket.socket]:
+    def socketpair(self) -> tuple[Socket, Socket]:
         one, other = local_pair(self.kernel)
         return SimulatedSocket(self, one, 0.0), SimulatedSocket(self, other, 0.0)
 
-    def adopt(self, sock: socket.socket) -> socket.socket:
+    def adopt(self, sock: Socket) -> Socket:
         if isinstance(sock, SimulatedSocket) and sock._host is self:
             return sock
         raise UsageError(
@@ -126,7 +124,7 @@ class Host(System):
     def if_index(self, zone: str) -> int:
         """Return the number of the interface *zone*."""
         if zone not in INTERFACES:
-            fail(errno.ENODEV)
+            raise failure(errno.ENODEV)
         return INTERFACES[zone]
 
     def is_open(self, fd: int) -> bool:
@@ -141,7 +139,7 @@ class Host(System):
     def set_signal(self, number: int, action: SignalAction) -> SignalAction:
         signal.Signals(number)  # ValueError: there is no such signal
         if number in (getattr(signal, "SIGKILL", 9), getattr(signal, "SIGSTOP", 19)):
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         before, self._actions[number] = self.get_signal(number), action
         return before
 
@@ -174,11 +172,11 @@ class Host(System):
 
     def unlink(self, path: str) -> None:
         if self.kernel.paths.pop(os.path.abspath(path), None) is None:
-            fail(errno.ENOENT)
+            raise failure(errno.ENOENT)
 
     def set_permissions(self, path: str, mode: int, owner: int | str | None, group: int | str | None) -> None:
         if self.socket_file(path) is None:
-            fail(errno.ENOENT)
+            raise failure(errno.ENOENT)
 
     # What sockets and selectors of this host call
 
@@ -216,7 +214,7 @@ class Host(System):
     def strike_accept(self, end: End) -> None:
         """Raise what accept says by fault."""
         if self.sim.faults.accept and end.poll() and self.sim.dice_of.accept.roll():
-            fail(_ACCEPT_ERRORS[self.sim.dice_of.accept.details().below(len(_ACCEPT_ERRORS))])
+            raise failure(_ACCEPT_ERRORS[self.sim.dice_of.accept.details().below(len(_ACCEPT_ERRORS))])
 
 
 class Simulation(Host):
@@ -267,7 +265,7 @@ class Simulation(Host):
             self._enter(Host(self, name, len(self.hosts) + 1))
         return self.hosts[name]
 
-    def name(self, name: str, *addresses: str) -> None:
+    def add_name(self, name: str, *addresses: str) -> None:
         """Have *name* mean *addresses*, which are numeric, on every host."""
         self.names[name] = addresses
 
@@ -282,7 +280,7 @@ class Simulation(Host):
 
     def heal(self, one: Host | str | None = None, other: Host | str | None = None) -> None:
         """Let everything through again: between two hosts, or everywhere."""
-        self.links.heal(one and _name(one), other and _name(other))
+        self.links.heal(*(None if each is None else _name(each) for each in (one, other)))
         self.note("heal", *(_name(each) for each in (one, other) if each))
 
     def link(self, one: Host | str, other: Host | str, network: Network) -> None:

@@ -7,15 +7,13 @@ socket does: then virtual time goes on until the call can be finished. It owns i
 from __future__ import annotations
 
 import errno
-import io
-import os
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactor.errors import Unsupported
-from reactor.testing.kernel import ERR, HUP, IN, OUT, End, fail
-from reactor.testing.local import Local
+from reactor.testing.kernel import ERR, HUP, IN, OUT, End, failure
+from reactor.testing.local import Local, LocalDatagram
 from reactor.testing.tcp import Tcp
 from reactor.testing.udp import Udp
 
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: No errno: a blocking connect has waited as long as it may.
+_TIMED_OUT = -1
 _MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _KNOWN_FLAGS = socket.MSG_PEEK | _MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0) | socket.MSG_TRUNC
 
@@ -34,15 +34,15 @@ def make_end(host: Host, family: int, kind: int) -> End:
     Raises:
         OSError: EAFNOSUPPORT, EPROTONOSUPPORT.
     """
-    if family == getattr(socket, "AF_UNIX", -1) and kind == socket.SOCK_STREAM:
-        return Local(host.kernel, family, kind)
+    if family == getattr(socket, "AF_UNIX", -1) and kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        return (Local if kind == socket.SOCK_STREAM else LocalDatagram)(host.kernel, family, kind)
     if family not in (socket.AF_INET, socket.AF_INET6):
-        fail(errno.EAFNOSUPPORT)
+        raise failure(errno.EAFNOSUPPORT)
     if kind == socket.SOCK_STREAM:
         return Tcp(host.kernel, family, kind)
     if kind == socket.SOCK_DGRAM:
         return Udp(host.kernel, family, kind)
-    fail(errno.EPROTONOSUPPORT)
+    raise failure(errno.EPROTONOSUPPORT)
 
 
 class SimulatedSocket(socket.socket):
@@ -53,8 +53,9 @@ class SimulatedSocket(socket.socket):
     def __init__(self, host: Host, end: End, timeout: float | None = None) -> None:
         # Not the base's: it would ask the operating system for a descriptor.
         self._host, self._end, self._timeout = host, end, timeout
-        self._fd = host.kernel.open(end)
-        end.fd = self._fd
+        if end.fd < 0:
+            end.fd = host.kernel.open(end)
+        self._fd = end.fd
 
     # What it is
 
@@ -94,6 +95,8 @@ class SimulatedSocket(socket.socket):
         return self._timeout
 
     def setblocking(self, flag: bool) -> None:
+        if self._fd < 0:
+            raise failure(errno.EBADF)
         self._timeout = None if flag else 0.0
 
     def getblocking(self) -> bool:
@@ -116,20 +119,32 @@ class SimulatedSocket(socket.socket):
         # accept(2): the new descriptor does not inherit O_NONBLOCK; Python gives it the default time-out.
         return SimulatedSocket(self._host, end, socket.getdefaulttimeout()), peer
 
-    def connect_ex(self, address: Any) -> int:
-        number = self._call("connect", lambda: self._end.connect(address))
+    def _connect(self, address: Any) -> int:
+        try:
+            number = self._call("connect", lambda: self._end.connect(address))
+        except socket.gaierror:
+            raise
+        except OSError as error:
+            if error.errno is None:
+                raise
+            return error.errno
         if number != errno.EINPROGRESS or self._timeout == 0.0:
             return number
         if not self._host.sim.wait_for(self._host, lambda: self._end.poll() & OUT, self._timeout):
-            return errno.EAGAIN  # what Python returns for a time-out
-        return self._end.connect(address)
+            return _TIMED_OUT
+        # Without a time-out it is the kernel that waits, and knows the outcome to be told; with one it is Python.
+        return self._end.connect(address) if self._timeout is None else self._end.take_error()
+
+    def connect_ex(self, address: Any) -> int:
+        number = self._connect(address)
+        return errno.EAGAIN if number == _TIMED_OUT else number
 
     def connect(self, address: Any) -> None:
-        number = self.connect_ex(address)
-        if number == errno.EAGAIN and self._timeout:
+        number = self._connect(address)
+        if number == _TIMED_OUT:
             raise TimeoutError("timed out")
         if number:
-            fail(number)
+            raise failure(number)
 
     # Bytes
 
@@ -174,6 +189,8 @@ class SimulatedSocket(socket.socket):
     # Ending
 
     def shutdown(self, how: int) -> None:
+        if self._fd >= 0 and how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise failure(errno.EINVAL)
         read, write = how in (socket.SHUT_RD, socket.SHUT_RDWR), how in (socket.SHUT_WR, socket.SHUT_RDWR)
         self._call("shutdown", lambda: self._end.shutdown(read=read, write=write))
 
@@ -207,7 +224,7 @@ class SimulatedSocket(socket.socket):
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
         value = self._call("getsockopt", lambda: self._end.option(level, optname))
         raw = self._end.options.get((level, optname))
-        return (raw if isinstance(raw, bytes) else value.to_bytes(4, "little")) if buflen else value
+        return (raw if isinstance(raw, bytes) else value.to_bytes(buflen, "little")) if buflen else value
 
     def setsockopt(self, level: int, optname: int, *value: Any) -> None:
         self._call("setsockopt", lambda: self._end.set_option(level, optname, value[0]))
@@ -237,7 +254,7 @@ class SimulatedSocket(socket.socket):
         if size < 0:
             raise ValueError("negative buffersize in recv")
         end, host, peek = self._end, self._host, bool(flags & socket.MSG_PEEK)
-        if size == 0 and end.type == socket.SOCK_STREAM:
+        if size == 0:
             return b"", None  # Python's own answer: it asks nobody
 
         def call() -> tuple[bytes, Any]:
@@ -253,7 +270,7 @@ class SimulatedSocket(socket.socket):
         """Make one system call: what is to interrupt it strikes first, what follows at once follows, and it is noted."""
         host, fd = self._host, self._fd
         if fd < 0:
-            fail(errno.EBADF)
+            raise failure(errno.EBADF)
         host.entered(what)
         try:
             result = call()
@@ -281,7 +298,7 @@ class SimulatedSocket(socket.socket):
         if self._timeout == 0.0 or at_once:
             if host.strikes_again(end, what, events):
                 host.note(what, self._fd, "EAGAIN!")
-                fail(errno.EAGAIN)
+                raise failure(errno.EAGAIN)
             return self._call(what, call, *shown)
         deadline = None if self._timeout is None else host.sim.now + self._timeout
         while True:

@@ -1,4 +1,4 @@
-"""A stand-in for the module `socket`: for code, most of all tests, that makes its sockets by itself and shall not know where.
+"""A stand-in for the module `socket`: for code, tests most of all, that makes its sockets by itself.
 
 What it does not have is the real module's: constants, exceptions, functions that ask nobody.
 """
@@ -9,7 +9,7 @@ import errno
 import socket as real
 from typing import TYPE_CHECKING, Any
 
-from reactor.testing.kernel import fail
+from reactor.testing.kernel import End, failure
 from reactor.testing.local import local_pair
 from reactor.testing.sockets import SimulatedSocket, make_end
 
@@ -26,20 +26,24 @@ class SocketModule:
     def __getattr__(self, name: str) -> Any:
         return getattr(real, name)
 
-    def socket(self, family: int = real.AF_INET, type: int = real.SOCK_STREAM, proto: int = 0) -> SimulatedSocket:  # noqa: A002  # the stdlib's name
-        """Like `socket.socket`."""
+    def socket(
+        self, family: int = real.AF_INET, type: int = real.SOCK_STREAM, proto: int = 0, fileno: int | None = None
+    ) -> SimulatedSocket:
+        """Like `socket.socket`; *fileno* is a simulated descriptor that was detached."""
+        if fileno is not None:
+            end = self._host.kernel.files.get(fileno)
+            if not isinstance(end, End):
+                raise failure(errno.EBADF)
+            return SimulatedSocket(self._host, end, real.getdefaulttimeout())
         return SimulatedSocket(self._host, make_end(self._host, family, type), real.getdefaulttimeout())
 
     def socketpair(
-        self,
-        family: int = getattr(real, "AF_UNIX", 1),
-        type: int = real.SOCK_STREAM,
-        proto: int = 0,  # noqa: A002, B008
+        self, family: int = getattr(real, "AF_UNIX", 1), type: int = real.SOCK_STREAM, proto: int = 0
     ) -> tuple[SimulatedSocket, SimulatedSocket]:
-        """Like `socket.socketpair`: Unix streams."""
-        if family != getattr(real, "AF_UNIX", 1) or type != real.SOCK_STREAM:
-            fail(errno.EOPNOTSUPP)
-        one, other = local_pair(self._host.kernel)
+        """Like `socket.socketpair`: Unix sockets."""
+        if family != getattr(real, "AF_UNIX", 1):
+            raise failure(errno.EOPNOTSUPP)
+        one, other = local_pair(self._host.kernel, type)
         return SimulatedSocket(self._host, one), SimulatedSocket(self._host, other)
 
     def create_connection(

@@ -1,6 +1,6 @@
 """TCP as its users see it: states, buffers, windows, FIN and RST, and what each call says in each of them.
 
-No sequence numbers and no congestion: bytes go out while the peer has room for them, in order, and arrive when the path says.
+No sequence numbers and no congestion: bytes go out while the peer has room, in order, and arrive when the path says.
 The order of the checks is that of Linux, net/ipv4/tcp.c and af_inet.c; RFC 9293 has the states.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from reactor.testing.inet import InetEnd
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, Kernel, fail, is_ipv6, unmapped
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, TIME_WAIT_SECONDS, End, Kernel, failure, is_ipv6, unmapped
 from reactor.testing.network import (
     GIVE_UP_SECONDS,
     RETRANSMIT_SECONDS_MAX,
@@ -176,6 +176,7 @@ class Tcp(InetEnd):
     outgoing: Flow | None = attrs.field(default=None, init=False, repr=False)
     #: The FIN has come: SOCK_DONE.
     done: bool = attrs.field(default=False, init=False)
+    _ended_first: bool = attrs.field(default=False, init=False)
     # `connect` was called, and its outcome not told by a second call yet: SS_CONNECTING.
     _connecting: bool = attrs.field(default=False, init=False)
     backlog: int = attrs.field(default=0, init=False)
@@ -187,7 +188,7 @@ class Tcp(InetEnd):
 
     def listen(self, backlog: int) -> None:
         if self.state not in (State.CLOSED, State.LISTEN) or self.peer is not None:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         if not self.host:
             self.occupy(self.wildcard, 0)
         self.kernel.check_listen(self)
@@ -198,7 +199,11 @@ class Tcp(InetEnd):
             return self._connect_again()
         if self.state is not State.CLOSED or self.peer is not None:
             return errno.EISCONN
-        self.peer = self.aim(address)
+        target = self.aim(address)
+        others = self.kernel.ports.get((self.type, self.port), ())
+        if any(other is not self and (other.peer, other.host) == (target, self.host) for other in others):
+            return errno.EADDRNOTAVAIL
+        self.peer = target
         self.state, self._connecting = State.SYN_SENT, True
         self.kernel.progress += 1
         self._syn(0)
@@ -206,9 +211,9 @@ class Tcp(InetEnd):
 
     def accept(self) -> tuple[End, Any]:
         if self.state is not State.LISTEN:
-            fail(errno.EINVAL)
+            raise failure(errno.EINVAL)
         if not self.queue:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         self.kernel.check_room()
         self.kernel.progress += 1
         child = self.queue.popleft()
@@ -218,17 +223,17 @@ class Tcp(InetEnd):
 
     def send(self, data: bytes, address: Any = None) -> int:
         if self.error and self.state is not State.LISTEN:
-            fail(self.take_error())
+            raise failure(self.take_error())
         if self.state is State.SYN_SENT:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         flow = self.outgoing
         if self.state is not State.ESTABLISHED or self.write_shut or flow is None:
-            fail(errno.EPIPE)
+            raise failure(errno.EPIPE)
         if not data:
             return 0
         room = flow.room
         if room <= 0:
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         taken = data[:room]
         flow.unsent += taken
         self.kernel.progress += 1
@@ -237,7 +242,7 @@ class Tcp(InetEnd):
 
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
         if self.state is State.LISTEN:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         flow = self.incoming
         if flow is not None and flow.arrived:
             self.kernel.progress += 1
@@ -247,11 +252,11 @@ class Tcp(InetEnd):
             return b"", None
         if self.error:
             self.kernel.progress += 1
-            fail(self.take_error())
+            raise failure(self.take_error())
         if self.read_shut:
             self.kernel.progress += 1
             return b"", None
-        fail(errno.ENOTCONN if self.state is State.CLOSED else errno.EAGAIN)
+        raise failure(errno.ENOTCONN if self.state is State.CLOSED else errno.EAGAIN)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
         if self.state is State.LISTEN:
@@ -260,6 +265,7 @@ class Tcp(InetEnd):
             return
         if self.state is State.SYN_SENT:
             self._disconnect()
+            self.error = errno.ECONNRESET
             return
         was_closed, was_shut = self.state is State.CLOSED, self.write_shut
         self.read_shut |= read
@@ -267,14 +273,14 @@ class Tcp(InetEnd):
         self.kernel.progress += 1
         if was_closed:
             self.touch()
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         if write and not was_shut:
             self._send_fin()
         self.touch()
 
     def peer_name(self) -> Any:
         if self.peer is None or self.state in (State.CLOSED, State.SYN_SENT, State.LISTEN):
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         return self.shown(self.peer)
 
     def poll(self) -> int:
@@ -323,11 +329,12 @@ class Tcp(InetEnd):
             return
         sim, target = self.kernel.sim, unmapped(self.peer[0])
         kernel = self.kernel if self.kernel.is_own(target) else sim.kernel_at(target)
-        if kernel is None:
+        if target in sim.swallowed:
+            pass
+        elif kernel is None:
             sim.after(UNREACHABLE_SECONDS, self._unreachable)
             return
-        path = sim.path(self.kernel.host, kernel.host)
-        if not path.is_cut:
+        elif not (path := sim.path(self.kernel.host, kernel.host)).is_cut:
             sim.at(path.arrival(sim.now), self._arrive_at, kernel, target, path)
         before = SYN_SECONDS[tries - 1] if tries else 0.0
         if tries < len(SYN_SECONDS):
@@ -365,6 +372,7 @@ class Tcp(InetEnd):
         child.options.update(listener.options)
         child.send_buffer, child.receive_buffer = listener.send_buffer, listener.receive_buffer
         child.state, child._listener = State.ESTABLISHED, listener
+        kernel.take_name(child)
         back = sim.path(kernel.host, self.kernel.host)
         self._join(child, path, back)
         assert child.outgoing is not None
@@ -413,6 +421,7 @@ class Tcp(InetEnd):
     def _cancelled(self, listener: Tcp, child: Tcp) -> None:
         listener._coming -= 1
         child.state = State.CLOSED
+        child.kernel.free_name(child)
 
     def _refused(self) -> None:
         self.give_up(errno.ECONNREFUSED)
@@ -455,6 +464,7 @@ class Tcp(InetEnd):
         """The peer's FIN is here."""
         if self.state is State.ESTABLISHED:
             self.read_shut = self.done = True
+            self._ended_first = self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED
             self.finish()
             self.touch()
 
@@ -462,12 +472,15 @@ class Tcp(InetEnd):
         """Be closed if both directions have ended: TIME_WAIT is not the socket's any more."""
         if self.done and self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED:
             self._done()
+            if self._ended_first:
+                self.kernel.take_name(self, self.kernel.sim.now + TIME_WAIT_SECONDS)
 
     def _done(self) -> None:
         """tcp_done."""
         self.state = State.CLOSED
         self.read_shut = self.write_shut = True
         self.kernel.leave_port(self)
+        self.kernel.free_name(self)
         self.touch()
 
     def give_up(self, number: int) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from reactor.testing.inet import InetEnd
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, Kernel, fail, unmapped
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, Kernel, failure, unmapped
 from reactor.testing.network import Path
 
 #: RFC 768: the length has 16 bits; less the headers of UDP and IPv4.
 DATAGRAM_BYTES_MAX = 65507
+#: What the kernel counts for each datagram beside its bytes.  # Linux: about this, sk_buff and rounding
+DATAGRAM_OVERHEAD_BYTES = 768
 
 
 @attrs.define(eq=False)
@@ -30,13 +32,15 @@ class Udp(InetEnd):
 
     def send(self, data: bytes, address: Any = None) -> int:
         if self.write_shut:
-            fail(errno.EPIPE)
+            raise failure(errno.EPIPE)
         if self.error:
-            fail(self.take_error())
+            raise failure(self.take_error())
         if address is None and self.peer is None:
-            fail(errno.EDESTADDRREQ)
+            raise failure(errno.EDESTADDRREQ)
         if len(data) > DATAGRAM_BYTES_MAX:
-            fail(errno.EMSGSIZE)
+            raise failure(errno.EMSGSIZE)
+        if address is not None and not address[1]:
+            raise failure(errno.EINVAL)
         was_wild = self.host in ("", self.wildcard)
         target = self.peer if address is None else self.aim(address)
         assert target is not None
@@ -46,7 +50,7 @@ class Udp(InetEnd):
         self.kernel.progress += 1
         sim, host = self.kernel.sim, unmapped(target[0])
         kernel = self.kernel if self.kernel.is_own(host) else sim.kernel_at(host)
-        if kernel is not None:
+        if kernel is not None and host not in sim.swallowed:
             path = self._paths.setdefault(kernel.host, sim.path(self.kernel.host, kernel.host))
             for at in path.arrivals(sim.now, len(data)):
                 sim.at(at, self._arrive, kernel, data, source, (host, target[1]))
@@ -55,29 +59,29 @@ class Udp(InetEnd):
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
         if self.error:
             self.kernel.progress += 1
-            fail(self.take_error())
+            raise failure(self.take_error())
         if not self.queue:
             if self.read_shut:
                 self.kernel.progress += 1
                 return b"", None
-            fail(errno.EAGAIN)
+            raise failure(errno.EAGAIN)
         data, sender = self.queue[0]
         self.kernel.progress += 1
         if not peek:
             self.queue.popleft()
-            self._queued -= len(data)
+            self._queued -= len(data) + DATAGRAM_OVERHEAD_BYTES
         return data[:size], self.shown(sender)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
         if self.peer is None:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         self.read_shut |= read
         self.write_shut |= write
         self.touch()
 
     def peer_name(self) -> Any:
         if self.peer is None:
-            fail(errno.ENOTCONN)
+            raise failure(errno.ENOTCONN)
         return self.shown(self.peer)
 
     def poll(self) -> int:
@@ -105,7 +109,7 @@ class Udp(InetEnd):
             return
         receiver = bound[0]
         if receiver._queued + len(data) <= receiver.receive_buffer:
-            receiver._queued += len(data)
+            receiver._queued += len(data) + DATAGRAM_OVERHEAD_BYTES
             receiver.queue.append((data, (unmapped(source[0]), source[1])))
             receiver.touch()
 
