@@ -276,7 +276,7 @@ class Echo(echo.Echo):
         super().on_end()
 
 
-@attrs.define(eq=False, kw_only=True, repr=False)
+@attrs.define(eq=False, kw_only=True, repr=False, on_setattr=attrs.setters.NO_OP)
 class Checked(Reactor):
     """A reactor that notes what went wrong: whatever was raised, but for what was to be."""
 

@@ -127,6 +127,11 @@ class End:
         """What SO_ACCEPTCONN tells."""
         return False
 
+    @property
+    def takes_for_sure(self) -> bool:
+        """Whether EAGAIN from `send` would be a lie that no kernel tells."""
+        return False
+
     def touch(self) -> None:
         """Have everybody who watches look again."""
         for watcher in self.watchers:

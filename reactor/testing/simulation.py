@@ -23,7 +23,7 @@ from reactor.system import SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import INTERFACES, End, Kernel, failure
+from reactor.testing.kernel import INTERFACES, OUT, End, Kernel, failure
 from reactor.testing.local import local_pair
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
@@ -198,6 +198,8 @@ class Host(System):
 
     def strikes_again(self, end: End, what: str, events: int) -> bool:
         """Whether a call that could do something says EAGAIN all the same, by fault."""
+        if events & OUT and end.takes_for_sure:
+            return False
         if end.storm:
             end.storm -= 1
             return True
@@ -478,6 +480,8 @@ class Simulation(Host):
                     if reactor._stopping:
                         self._stopped.add(reactor)
                 return True
+            if reactor._inbox:
+                raise self.verdict(Violation, f"{selector.host.name} sleeps on a call that came from elsewhere: it was not woken")
         return False
 
     def _next_moment(self, selectors: list[SimulatedSelector]) -> float | None:
