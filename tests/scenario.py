@@ -131,9 +131,7 @@ class Moment:
     def __call__(self) -> None:
         sim = self.run.sim
         self.run.hold(sim.now >= self.due, f"called {self.due - sim.now} s early")
-        self.run.hold(
-            sim.now <= self.due or sim.dice_of.jump.strikes > self.jumps, f"called {sim.now - self.due} s late"
-        )
+        self.run.hold(sim.now <= self.due or sim.dice_of.jump.strikes > self.jumps, f"called {sim.now - self.due} s late")
         self.callback()
 
 
@@ -193,7 +191,8 @@ class Caller(Stream):
             return
         self.run.hold(self.ended, f"caller {self.plan.number} heard an end that nobody made")
         self.run.hold(
-            self.got == len(self.expected), f"caller {self.plan.number} took {self.got} of {len(self.expected)} for the whole"
+            self.got == len(self.expected),
+            f"caller {self.plan.number} took {self.got} of {len(self.expected)} for the whole",
         )
 
     def on_pause(self) -> None:

@@ -439,8 +439,12 @@ class Simulation(Host):
             self._idle[selector] = 0
         reactor = selector.reactor
         if reactor is not None:
+            files = selector.host.kernel.files
             for handler in reactor.handlers:
-                self._check_handler(selector, handler)
+                if handler._life is Life.LIVE and (
+                    handler._told != handler.interest or files.get(handler._fd) is not getattr(handler.sock, "_end", self)
+                ):
+                    raise self._wrong(handler)
 
     # How
 
@@ -457,54 +461,42 @@ class Simulation(Host):
             self.settle()
             if done():
                 return True
-            others = [selector for selector in self.selectors if waiting is not selector and waiting is not selector.host]
-            if self._run_one(others):
-                continue
-            moment = self._next_moment(others)
-            if deadline is not None and (moment is None or moment > deadline):
-                self.now = max(self.now, deadline)
-                return False
-            if moment is None:
-                raise self.verdict(Hang, "nothing can happen any more\n" + self._dump())
-            self.now = max(self.now, moment)
-
-    def _run_one(self, selectors: list[SimulatedSelector]) -> bool:
-        """Make a pass of the first reactor that has something to do."""
-        for selector in selectors:
-            reactor = selector.reactor
-            if reactor is None or reactor.is_running or reactor in self._stopped:
-                continue
-            if selector.is_ready() or reactor.next_timeout() == 0:
-                with reactor._running():
-                    reactor._pass(0.0, lambda: False)
-                    if reactor._stopping:
-                        self._stopped.add(reactor)
-                return True
-            if reactor._inbox:
-                raise self.verdict(Violation, f"{selector.host.name} sleeps on a call that came from elsewhere: it was not woken")
-        return False
-
-    def _next_moment(self, selectors: list[SimulatedSelector]) -> float | None:
-        moments = [self._events[0][0]] if self._events else []
-        for selector in selectors:
-            reactor = selector.reactor
-            if reactor is not None and not reactor.is_running and reactor not in self._stopped:
+            moment = self._events[0][0] if self._events else None
+            for selector in self.selectors:
+                reactor = selector.reactor
+                if reactor is None or waiting is selector or waiting is selector.host:
+                    continue
+                if reactor.is_running or reactor in self._stopped:
+                    continue
+                if selector.is_ready() or reactor.next_timeout() == 0:
+                    self._make_pass(reactor)
+                    break
+                if reactor._inbox:
+                    raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
                 due = reactor.timers.next_due()
-                if due is not None:
-                    moments.append(due)
-        return min(moments, default=None)
+                if due is not None and (moment is None or due < moment):
+                    moment = due
+            else:
+                if deadline is not None and (moment is None or moment > deadline):
+                    self.now = max(self.now, deadline)
+                    return False
+                if moment is None:
+                    raise self.verdict(Hang, "nothing can happen any more\n" + self._dump())
+                self.now = max(self.now, moment)
 
-    def _check_handler(self, selector: SimulatedSelector, handler: Handler) -> None:
-        if handler._life is not Life.LIVE:
-            return
+    def _make_pass(self, reactor: Reactor) -> None:
+        with reactor._running():
+            reactor._pass(0.0, lambda: False)
+            if reactor._stopping:
+                self._stopped.add(reactor)
+
+    def _wrong(self, handler: Handler) -> SimulationError:
         name = type(handler).__name__
         if handler._told != handler.interest:
-            raise self.verdict(
-                Violation, f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
-            )
-        end = selector.host.kernel.files.get(handler._fd)
-        if end is None or end is not getattr(handler.sock, "end", None):
-            raise self.verdict(Violation, f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's")
+            message = f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
+        else:
+            message = f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's"
+        return self.verdict(Violation, message)
 
     def _note_hook(self, handler: Handler, hook: str, args: tuple[Any, ...]) -> None:
         host = handler.reactor.system
