@@ -1,8 +1,8 @@
 """The scenario of the soak: two hundred connections between three simulated hosts, with every fault on.
 
-Callers on one host reach echo servers on another: straight by TCP, through a forwarder on a third host, or over a Unix socket
-within their own. Everything is drawn from the seed. What must hold is checked while it runs, and once more at the end.
-`tests.soak` runs it for ranges of seeds.
+Callers on one host reach echo servers on another: straight by TCP, through a forwarder on a third host, or over a Unix
+socket within their own. Everything is drawn from the seed. What must hold is checked while it runs, and once more at the
+end. `tests.soak` runs it for ranges of seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from random import Random
 import attrs
 
 from examples import echo, forward
-from reactor import Address, CloseKind, CloseReason, ErrorContext, Limits, Reactor, Stream, Timer
+from reactor import Address, CloseKind, ErrorContext, Limits, Reactor, Stream, Timer
 from reactor.addresses import parse
 from reactor.testing import Faults, Host, InjectedError, Network, Simulation, Violation
 from reactor.testing import dice as dice_module
@@ -31,6 +31,8 @@ BEGIN_SECONDS = 10.0
 #: A caller that has made no progress for so long, or is not done by then, was forgotten by somebody.
 IDLE_SECONDS = 60.0
 DEADLINE_SECONDS = 300.0
+#: Some callers note when nothing has come for so long: a timer that is put off again and again.
+QUIET_SECONDS = 0.1
 #: Nobody needs longer than this for a run.
 RUN_SECONDS = 1000.0
 #: More entries in the journal than a run can have that gets anywhere.
@@ -46,7 +48,7 @@ NETWORK = Network(
 LIMITS = Limits(high=3000, low=500, close_timeout=20.0, linger=1.0)
 
 FAULTS = Faults.all(
-    0.01, shuffle=0.05, hook=0.004, jump=0.0005, stall=0.005, accept=0.03, signal=0.002, wake=0.002, signals=(SIGNAL,)
+    0.01, shuffle=0.05, hook=0.004, jump=0.0005, stall=0.005, accept=0.03, signal=0.004, wake=0.004, signals=(SIGNAL,)
 )
 
 _PATTERN = Random("pattern").randbytes(1 << 15)  # the same on every Python: since 3.9 it is getrandbits
@@ -152,6 +154,7 @@ class Caller(Stream):
     stuck: bool = attrs.field(init=False, default=False)
     full: bool = attrs.field(init=False, default=False)
     idle: Moment | None = attrs.field(init=False, default=None)
+    quiet: Moment | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.expected = b"".join(self.plan.chunks)
@@ -166,6 +169,8 @@ class Caller(Stream):
         self.run.hold(self.plan.manner is not Manner.DEAD, "a connection to a port on which nobody listens")
         plan = self.plan
         self.idle = self.later(IDLE_SECONDS, self.forgotten)
+        if plan.number % 3 == 0:
+            self.quiet = self.later(QUIET_SECONDS, lambda: None)
         self.later(plan.deadline, self.abort if plan.deadline < DEADLINE_SECONDS else self.forgotten)
         if plan.manner is Manner.ABORT:
             self.later(plan.gap, self.abort)
@@ -178,6 +183,8 @@ class Caller(Stream):
         self.run.hold(self.got <= self.sent, f"caller {self.plan.number} got more than it sent")
         assert self.idle is not None
         self.idle.restart(IDLE_SECONDS)
+        if self.quiet is not None:
+            self.quiet.restart(QUIET_SECONDS)
         if self.plan.manner is Manner.WAIT and self.got == len(self.expected):
             self.ended = True
             self.close()

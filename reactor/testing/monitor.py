@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from reactor.handler import Handler
+from reactor.states import Life
 from reactor.stream import Stream
 from reactor.testing.dice import Die
 from reactor.testing.verdicts import InjectedError
@@ -85,6 +86,8 @@ class Monitor:
         heard = self._heard[handler]
         if hook not in _OWN:
             self._note(handler, hook, args)
+        elif handler._life is not Life.LIVE:
+            self.violations.append(f"{type(handler).__name__}.{hook} was called, and it is {handler._life.name}")
         if isinstance(handler, Stream) and hook not in _OWN:
             after = STREAM_ORDER[heard].get(hook)
             if after is None:
@@ -102,6 +105,14 @@ class Monitor:
     def is_closed(self, handler: Handler) -> bool:
         """Tell whether *handler* has heard `on_close`."""
         return self._heard.get(handler) is Heard.CLOSE
+
+    def untold(self) -> list[Handler]:
+        """Return those that have ended, and have not heard `on_close` although nothing else will be told them."""
+        return [
+            handler
+            for handler, heard in self._heard.items()
+            if heard is not Heard.CLOSE and handler.reason is not None and handler.reactor.is_closed
+        ]
 
     def _watched(self, kind: type) -> type:
         if kind not in self._classes:

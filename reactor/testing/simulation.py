@@ -23,7 +23,7 @@ from reactor.system import SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import INTERFACES, OUT, End, Kernel, failure
+from reactor.testing.kernel import IN, INTERFACES, OUT, End, Kernel, failure
 from reactor.testing.local import local_pair
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
@@ -329,7 +329,7 @@ class Simulation(Host):
         return tuple(self.dice.struck)
 
     def close(self) -> None:
-        """Raise `Leak` if any descriptor is still open, on any host."""
+        """Raise `Leak` if any descriptor is still open, on any host, and `Violation` if a handler never heard of its end."""
         left = [
             f"{host.name}: descriptor {fd}, {file!r}"
             for host in self.hosts.values()
@@ -337,6 +337,8 @@ class Simulation(Host):
         ]
         if left:
             raise self.verdict(Leak, "still open: " + "; ".join(left))
+        for handler in self.monitor.untold():
+            raise self.verdict(Violation, f"{type(handler).__name__} has ended, {handler.reason}, and was not told")
         self.check()
 
     def check(self) -> None:
@@ -464,15 +466,19 @@ class Simulation(Host):
             moment = self._events[0][0] if self._events else None
             for selector in self.selectors:
                 reactor = selector.reactor
-                if reactor is None or waiting is selector or waiting is selector.host:
+                if (
+                    reactor is None
+                    or waiting is selector
+                    or waiting is selector.host
+                    or reactor.is_running
+                    or reactor in self._stopped
+                ):
                     continue
-                if reactor.is_running or reactor in self._stopped:
-                    continue
+                if reactor._inbox and not selector.host.kernel.files[reactor._waker._fd].poll() & IN:
+                    raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
                 if selector.is_ready() or reactor.next_timeout() == 0:
                     self._make_pass(reactor)
                     break
-                if reactor._inbox:
-                    raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
                 due = reactor.timers.next_due()
                 if due is not None and (moment is None or due < moment):
                     moment = due
