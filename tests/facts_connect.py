@@ -134,6 +134,18 @@ def second_connect_after_success(world: World, family: int) -> Script:
     yield said(sock.getpeername), address
 
 
+@fact(*TCP)
+def second_connect_after_shutdown(world: World, family: int) -> Script:
+    """A shutdown, either way, learns that the connect has succeeded: a second connect then says EISCONN at once."""
+    address = world.listener(family).getsockname()
+    for way in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+        sock = world.open(family)
+        yield said(sock.connect_ex, address), "EINPROGRESS"
+        world.wait(sock, WRITE)
+        yield said(sock.shutdown, way), None
+        yield said(sock.connect_ex, address), "EISCONN"
+
+
 @fact(*TCP, differs="POSIX leaves open what a socket is after a connect that failed, and portable code closes it")
 def second_connect_after_refusal(world: World, family: int) -> Script:
     """A second connect tells a refusal in place of SO_ERROR; the third starts anew, on the same socket."""

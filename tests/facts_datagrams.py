@@ -170,6 +170,24 @@ def udp_unconnected_hears_no_refusal(world: World, family: int) -> Script:
 
 
 @fact(*UDP)
+def udp_shutdown(world: World, family: int) -> Script:
+    """A UDP socket that is shut for reading is readable, one for writing says EPIPE, though shutdown may say ENOTCONN."""
+    here, there = world.bound(family, DGRAM), world.bound(family, DGRAM)
+    yield said(here.shutdown, socket.SHUT_WR), "ENOTCONN"
+    yield said(here.sendto, b"x", there.getsockname()), "EPIPE"
+    yield world.ready(here), "w"
+    yield said(here.shutdown, socket.SHUT_RD), "ENOTCONN"
+    yield world.ready(here), "rw"
+    there.connect(here.getsockname())
+    yield said(there.shutdown, socket.SHUT_RD), None
+    yield world.ready(there), "rw"
+    yield said(there.recv, 10), "EAGAIN"
+    yield said(there.send, b"x"), 1
+    yield said(there.shutdown, socket.SHUT_WR), None
+    yield said(there.send, b"x"), "EPIPE"
+
+
+@fact(*UDP)
 def udp_timeout(world: World, family: int) -> Script:
     """Receiving with a timeout raises TimeoutError when nothing comes."""
     there = world.bound(family, DGRAM)

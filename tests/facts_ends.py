@@ -159,6 +159,48 @@ def shutdown_of_both(world: World, family: int) -> Script:
     yield said(there.send, b"x"), 1
 
 
+@fact(*TCP)
+def send_to_one_who_shut_both(world: World, family: int) -> Script:
+    """Bytes for an end that shut both its ways are answered by RST, and reset that end as well: they are not read."""
+    here, there = world.pair(family)
+    here.shutdown(socket.SHUT_RDWR)
+    world.wait(there, READ)
+    yield said(there.send, b"first"), 5
+    world.settle()
+    yield (world.ready(here), world.ready(there)), ("rw", "rw")
+    yield said(here.getpeername), "ENOTCONN"
+    yield said(here.shutdown, socket.SHUT_WR), "ENOTCONN"
+    yield said(here.recv, 10), "ECONNRESET"
+    yield said(here.recv, 10), b""
+    yield said(here.send, b"x"), "EPIPE"
+    yield said(there.getpeername), "ENOTCONN"
+    yield said(there.recv, 10), b""
+    yield said(there.send, b"second"), "EPIPE"
+    yield (error(here), error(there)), (0, 0)
+
+
+@fact(*TCP)
+def send_to_one_who_shut_one_by_one(world: World, family: int) -> Script:
+    """Bytes for an end that shut its ways one by one reset it, too; send tells the error, or SO_ERROR."""
+    here, there = world.pair(family)
+    here.shutdown(socket.SHUT_RD)
+    here.shutdown(socket.SHUT_WR)
+    world.wait(there, READ)
+    yield said(there.send, b"first"), 5
+    world.settle()
+    yield error(here), "ECONNRESET"
+    yield said(here.recv, 10), b""
+    yield error(there), "EPIPE"
+    here, there = world.pair(family)
+    here.shutdown(socket.SHUT_WR)
+    here.shutdown(socket.SHUT_RD)
+    world.wait(there, READ)
+    yield said(there.send, b"first"), 5
+    world.settle()
+    yield said(here.send, b"x"), "ECONNRESET"
+    yield said(here.send, b"x"), "EPIPE"
+
+
 @fact()
 def shutdown_of_both_on_unix(world: World) -> Script:
     """On a Unix socket `shutdown(SHUT_RDWR)` shuts both ends."""

@@ -182,6 +182,20 @@ def bind_of_a_v6_address_leaves_v4(world: World) -> Script:
 
 
 @fact()
+def bind_to_a_mapped_address(world: World) -> Script:
+    """An IPv6 socket takes a mapped IPv4 address, and its IPv4 port with it, unless it is to speak IPv6 alone: EINVAL."""
+    port = world.port()
+    both, only = world.open(INET6), world.open(INET6)
+    both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    only.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    yield said(only.bind, ("::ffff:127.0.0.1", port)), "EINVAL"
+    yield said(both.bind, ("::ffff:127.0.0.1", port)), None
+    yield said(both.getsockname), ("::ffff:127.0.0.1", port, 0, 0)
+    yield said(world.open().bind, ("127.0.0.1", port)), "EADDRINUSE"
+    yield said(world.open(INET6).bind, ("::1", port)), None
+
+
+@fact()
 def bind_to_an_address_of_nobody(world: World) -> Script:
     """An address that no interface has is refused."""
     yield said(world.open().bind, ("203.0.113.7", 0)), "EADDRNOTAVAIL"

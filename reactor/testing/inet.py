@@ -24,6 +24,8 @@ class InetEnd(End):
         if self.host:
             raise failure(errno.EINVAL)
         host = self.kernel.lookup(name, self.family)
+        if host != unmapped(host) and self.is_v6_only:
+            raise failure(errno.EINVAL)
         if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
             raise failure(errno.EADDRNOTAVAIL)
         self.occupy(host, port)

@@ -137,6 +137,10 @@ class Flow:
         if target.state is not State.ESTABLISHED or target.is_closed:
             self.source.kernel.sim.after(self.path.latency, self.source.reset)  # nobody is there to take it
             return
+        if target.read_shut and target.write_shut:  # RFC 1122, 4.2.2.13: data that nobody can read any more
+            target.reset()
+            self.source.kernel.sim.after(self.path.latency, self.source.reset)
+            return
         self.arrived += data
         target.touch()
         self.source.touch()
@@ -268,6 +272,7 @@ class Tcp(InetEnd):
             self.error = errno.ECONNRESET
             return
         was_closed, was_shut = self.state is State.CLOSED, self.write_shut
+        self._connecting &= was_closed  # inet_shutdown: SS_CONNECTING becomes SS_CONNECTED
         self.read_shut |= read
         self.write_shut |= write
         self.kernel.progress += 1

@@ -31,12 +31,12 @@ class Udp(InetEnd):
         return 0
 
     def send(self, data: bytes, address: Any = None) -> int:
+        if address is None and self.peer is None:
+            raise failure(errno.EDESTADDRREQ)
         if self.write_shut:
             raise failure(errno.EPIPE)
         if self.error:
             raise failure(self.take_error())
-        if address is None and self.peer is None:
-            raise failure(errno.EDESTADDRREQ)
         if len(data) > DATAGRAM_BYTES_MAX:
             raise failure(errno.EMSGSIZE)
         if address is not None and not address[1]:
@@ -61,9 +61,6 @@ class Udp(InetEnd):
             self.kernel.progress += 1
             raise failure(self.take_error())
         if not self.queue:
-            if self.read_shut:
-                self.kernel.progress += 1
-                return b"", None
             raise failure(errno.EAGAIN)
         data, sender = self.queue[0]
         self.kernel.progress += 1
@@ -73,11 +70,11 @@ class Udp(InetEnd):
         return data[:size], self.shown(sender)
 
     def shutdown(self, *, read: bool, write: bool) -> None:
-        if self.peer is None:
-            raise failure(errno.ENOTCONN)
         self.read_shut |= read
         self.write_shut |= write
         self.touch()
+        if self.peer is None:
+            raise failure(errno.ENOTCONN)
 
     def peer_name(self) -> Any:
         if self.peer is None:
