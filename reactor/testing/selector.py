@@ -101,6 +101,8 @@ class SimulatedSelector(selectors.BaseSelector):
             return []
         if faults.jump.roll():
             sim.jump(faults.jump.details().between(0.0, sim.faults.stall_seconds_max))
+        if faults.busy.roll():
+            sim.jump(faults.busy.details().between(0.0, sim.faults.busy_seconds_max))
         sim.settle()
         if (timeout is None or timeout > 0) and not self.is_ready():
             sim.wait_in(self, timeout)

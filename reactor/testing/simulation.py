@@ -182,7 +182,9 @@ class Host(System):
 
     def note(self, what: str, *details: Any) -> None:
         """Enter something into the journal."""
-        self.sim.journal.note(self.sim.now, self.name, what, *details)
+        journal = self.sim.journal
+        journal.count += 1
+        journal._entries.append((self.sim.now, self.name, what, details))
 
     def entered(self, what: str) -> None:
         """A system call begins: what is to interrupt it strikes now."""
@@ -236,6 +238,8 @@ class Simulation(Host):
     ) -> None:
         self.seed, self.network, self.faults, self.checks = seed, network or Network(), faults, checks
         self.now = MONOTONIC_START
+        #: By how many seconds in all it has jumped, by fault.
+        self.jumped = 0.0
         self.journal = Journal()
         self.dice = Dice(seed, faults.only)
         self.dice_of = FaultDice.of(faults, self.dice)
@@ -406,6 +410,7 @@ class Simulation(Host):
         """Put the clock forward, as a suspend does."""
         self.note("jump!", f"{seconds:.6f}")
         self.now += seconds
+        self.jumped += seconds
 
     # What selectors and blocking sockets call
 
@@ -476,10 +481,11 @@ class Simulation(Host):
                     continue
                 if reactor._inbox and not selector.host.kernel.files[reactor._waker._fd].poll() & IN:
                     raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
-                if selector.is_ready() or reactor.next_timeout() == 0:
+                due = reactor.timers.next_due()
+                has_calls = reactor._soon or reactor._opening or reactor._closed or reactor._stopping
+                if has_calls or (due is not None and due <= self.now) or selector.is_ready():
                     self._make_pass(reactor)
                     break
-                due = reactor.timers.next_due()
                 if due is not None and (moment is None or due < moment):
                     moment = due
             else:
