@@ -18,7 +18,7 @@ from random import Random
 import attrs
 
 from examples import echo, forward
-from reactor import Address, CloseKind, ErrorContext, Limits, Reactor, Stream, Timer
+from reactor import Acceptor, Address, CloseKind, ErrorContext, Limits, Reactor, Stream, Timer
 from reactor.addresses import parse
 from reactor.testing import Faults, Host, InjectedError, Network, Simulation, Violation
 from reactor.testing import dice as dice_module
@@ -297,6 +297,14 @@ class Echo(echo.Echo):
         super().on_end()
 
 
+@attrs.define(eq=False)
+class Listener(Acceptor):
+    """An acceptor that keeps it to itself when descriptors have run out."""
+
+    def on_exhausted(self, exc: OSError) -> None:
+        pass
+
+
 @attrs.define(eq=False, kw_only=True, repr=False, on_setattr=attrs.setters.NO_OP)
 class Checked(Reactor):
     """A reactor that notes what went wrong: whatever was raised, but for what was to be."""
@@ -333,23 +341,35 @@ class Run:
         Raises:
             SimulationError: what must hold does not.
         """
-        with contextlib.redirect_stderr(io.StringIO()), Simulation(self.seed, network=NETWORK, faults=self.faults) as sim:
-            self.sim = sim
-            self.set_up()
-            self.until(self.is_over, "callers are not done")
-            sim.heal()
-            self.until(lambda: not self.calls, "calls from elsewhere are not made")
-            self.until(self.is_signalled, "not every reactor of a host has heard each of its signals once")
-            self.look_at_callers()
-            for reactor in self.reactors.values():
-                reactor.shutdown(grace=5.0)
-            self.until(lambda: not any(reactor.handlers for reactor in self.reactors.values()), "handlers are left")
-            for name, reactor in self.reactors.items():
-                reactor.run()
-                self.hold(not reactor.timers.waiting and not len(reactor.timers), f"timers are left: {reactor.dump()}")
-                reactor.close()
-                self.hold(reactor.is_closed, f"{name} is not closed")
-        return sim
+        with (
+            contextlib.redirect_stderr(io.StringIO()),  # where the forwarder reports
+            Simulation(self.seed, network=NETWORK, faults=self.faults) as self.sim,
+        ):
+            try:
+                self.play()
+            except BaseException:
+                for reactor in self.reactors.values():
+                    with contextlib.suppress(Exception):  # one thing that is wrong is enough
+                        reactor.close()
+                raise
+        return self.sim
+
+    def play(self) -> None:
+        """Let everything happen, and check what has to hold in the end."""
+        self.set_up()
+        self.until(self.is_over, "callers are not done")
+        self.sim.heal()
+        self.until(lambda: not self.calls, "calls from elsewhere are not made")
+        self.until(self.is_signalled, "not every reactor of a host has heard each of its signals once")
+        self.look_at_callers()
+        for reactor in self.reactors.values():
+            reactor.shutdown(grace=5.0)
+        self.until(lambda: not any(reactor.handlers for reactor in self.reactors.values()), "handlers are left")
+        for name, reactor in self.reactors.items():
+            reactor.run()
+            self.hold(not reactor.timers.waiting and not len(reactor.timers), f"timers are left: {reactor.dump()}")
+            reactor.close()
+            self.hold(reactor.is_closed, f"{name} is not closed")
 
     # Setting up
 
@@ -364,11 +384,12 @@ class Run:
             reactor.on_signal(SIGNAL, self.hear, name)
         server = f"{there.addresses[chance.below(2)]}"
         server = f"[{server}]:{SERVER_PORT}" if ":" in server else f"{server}:{SERVER_PORT}"
-        self.reactors["server"].listen(partial(Echo, self), f":{SERVER_PORT}")
-        self.reactors["forwarder"].listen(partial(self.side, parse(server)), f"{between.addresses[0]}:{FORWARD_PORT}")
-        self.reactors["local"].listen(partial(Echo, self), SOCKET)
+        forwarder = f"{between.addresses[0]}:{FORWARD_PORT}"
+        Listener(partial(Echo, self)).listen(self.reactors["server"], f":{SERVER_PORT}")
+        Listener(partial(self.side, parse(server))).listen(self.reactors["forwarder"], forwarder)
+        Listener(partial(Echo, self)).listen(self.reactors["local"], SOCKET)
         there.kernel.descriptors_max = 10 + chance.below(30)
-        ways = {"tcp": server, "unix": SOCKET, "forward": f"{between.addresses[0]}:{FORWARD_PORT}"}
+        ways = {"tcp": server, "unix": SOCKET, "forward": forwarder}
         addresses = [ways[way] for way, count in CALLERS.items() for _ in range(count)]
         for number, address in enumerate(addresses):
             caller = Caller(Plan.draw(number, address, chance), self)

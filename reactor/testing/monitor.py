@@ -83,24 +83,27 @@ class Monitor:
         Raises:
             InjectedError: by fault.
         """
-        heard = self._heard[handler]
-        if hook not in _OWN:
-            self._note(handler, hook, args)
-        elif handler._life is not Life.LIVE:
-            self.violations.append(f"{type(handler).__name__}.{hook} was called, and it is {handler._life.name}")
-        if isinstance(handler, Stream) and hook not in _OWN:
+        heard, name = self._heard[handler], type(handler).__name__
+        if hook in _OWN:
+            if handler._life is not Life.LIVE:
+                when = "on_close" if heard is Heard.CLOSE else "it was closed"
+                self.violations.append(f"{name}.{hook} was called after {when}")
+            return
+        self._note(handler, hook, args)
+        if isinstance(handler, Stream):
             after = STREAM_ORDER[heard].get(hook)
             if after is None:
-                self.violations.append(f"{type(handler).__name__}.{hook} was called after {heard.name}")
+                self.violations.append(f"{name}.{hook} was called after {heard.name}")
             else:
                 self._heard[handler] = after
         elif heard is Heard.CLOSE:
-            self.violations.append(f"{type(handler).__name__}.{hook} was called after on_close")
+            self.violations.append(f"{name}.{hook} was called after on_close")
         elif hook == "on_close":
             self._heard[handler] = Heard.CLOSE
-        if hook not in _OWN and not type(handler).__name__.startswith("_") and self._hook_fault.roll():
+        # A name that begins so is the library's own, and nobody overrides its hooks.
+        if not name.startswith("_") and self._hook_fault.roll():
             self.struck.append(handler)
-            raise InjectedError(f"{self._hook_fault.name} in {type(handler).__name__}.{hook}")
+            raise InjectedError(f"{self._hook_fault.name} in {name}.{hook}")
 
     def is_closed(self, handler: Handler) -> bool:
         """Tell whether *handler* has heard `on_close`."""
