@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from reactor import READ, CloseKind, ConnectError, Handler, Reactor, Stream, UsageError
+from reactor import READ, Acceptor, Address, CloseKind, ConnectError, Handler, Reactor, Stream, UsageError
 from reactor.testing import Faults, Hang, InjectedError, Leak, Network, Simulation, Violation
 from reactor.testing.faults import KINDS
 from reactor.testing.selector import KINDS as SELECTOR_KINDS
@@ -427,6 +427,23 @@ def test_after_on_close_nothing_may_be_called() -> None:
         assert sim.monitor.is_closed(handler)
         handler.on_readable()
         with there, pytest.raises(Violation, match=r"Handler\.on_readable was called after on_close"):
+            sim.check()
+
+
+def test_an_acceptor_accepts_nobody_after_its_end() -> None:
+    """A hook of a handler that is no stream, after its `on_close`, is a violation."""
+
+    @attrs.define(eq=False)
+    class Ignoring(Acceptor):
+        def on_accept(self, sock: socket.socket, peer: Address) -> None:
+            pass
+
+    with Simulation() as sim, sim.reactor() as reactor, sim.sockets.socket() as sock:
+        acceptor = Ignoring().listen(reactor, ":7")
+        acceptor.close()
+        sim.run()
+        acceptor.on_accept(sock, acceptor.addresses[0])
+        with pytest.raises(Violation, match=r"Ignoring\.on_accept was called after on_close"):
             sim.check()
 
 
