@@ -79,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for seed, wrong in results:
             done += 1
+            if done % 1000 == 0:
+                print(f"{done} seeds, {failures} failed, {time.monotonic() - begun:.0f} s", flush=True)
             if wrong:
                 failures += 1
                 print(f"{wrong}\n    rerun: python -m tests.soak --seeds {seed}:{seed + 1} --journal", flush=True)

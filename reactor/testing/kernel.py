@@ -215,6 +215,8 @@ class Kernel:
     _inode: int = attrs.field(default=1, init=False)
     #: How often anything has moved: bytes, connections, ends. A pass that is told of readiness has to change it.
     progress: int = attrs.field(default=0, init=False)
+    #: How many descriptors have been closed.
+    closes: int = attrs.field(default=0, init=False)
 
     # Descriptors
 
@@ -236,6 +238,7 @@ class Kernel:
     def close(self, fd: int) -> None:
         """Close the descriptor; an `End` that it named is released."""
         file = self.files.pop(fd)
+        self.closes += 1
         heappush(self._free, fd)
         self.progress += 1
         file.release()

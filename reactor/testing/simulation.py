@@ -259,6 +259,7 @@ class Simulation(Host):
         self._stopped: set[Reactor] = set()
         self._pass_of: dict[SimulatedSelector, tuple[int, int, float]] = {}
         self._idle: dict[SimulatedSelector, int] = {}
+        self._closes: dict[SimulatedSelector, int] = {}
         self._by_address: dict[str, Kernel] = {}
         super().__init__(self, "sim", 1)
         self._enter(self)
@@ -445,12 +446,16 @@ class Simulation(Host):
         else:
             self._idle[selector] = 0
         reactor = selector.reactor
-        if reactor is not None:
-            files = selector.host.kernel.files
+        if reactor is None:
+            return
+        for handler in reactor.handlers:
+            if handler._life is Life.LIVE and handler._told != handler.interest:
+                raise self._wrong(handler)
+        kernel = selector.host.kernel
+        if kernel.closes != self._closes.get(selector):  # else no descriptor can have got lost
+            self._closes[selector] = kernel.closes
             for handler in reactor.handlers:
-                if handler._life is Life.LIVE and (
-                    handler._told != handler.interest or files.get(handler._fd) is not getattr(handler.sock, "_end", self)
-                ):
+                if handler._life is Life.LIVE and kernel.files.get(handler._fd) is not getattr(handler.sock, "_end", self):
                     raise self._wrong(handler)
 
     # How
