@@ -23,6 +23,7 @@ from reactor.addresses import parse
 from reactor.testing import Faults, Host, InjectedError, Network, Simulation, Violation
 from reactor.testing import dice as dice_module
 from reactor.testing.selector import KINDS, make_selector
+from reactor.testing.tcp import Tcp
 
 #: How many callers take each way. Through the forwarder, a caller is two connections.
 CALLERS = {"forward": 60, "tcp": 40, "unix": 40}
@@ -77,6 +78,10 @@ class Manner(Enum):
 
 #: Of a hundred callers.
 MANNERS = [*[Manner.END] * 45, *[Manner.WAIT] * 28, *[Manner.CLOSE] * 12, *[Manner.ABORT] * 10, *[Manner.DEAD] * 5]
+
+
+#: Ends that somebody or something else has brought about.
+NOT_OURS = (CloseKind.RESET, CloseKind.ERROR, CloseKind.TIMEOUT)
 
 
 @attrs.frozen
@@ -297,6 +302,12 @@ class Echo(echo.Echo):
         super().on_end()
 
 
+def is_doomed(stream: Stream) -> bool:
+    """Tell whether a reset by fault was to strike a connection."""
+    end = getattr(stream.sock, "end", None)
+    return isinstance(end, Tcp) and end.is_doomed
+
+
 @attrs.define(eq=False)
 class Listener(Acceptor):
     """An acceptor that keeps it to itself when descriptors have run out."""
@@ -445,20 +456,26 @@ class Run:
         return caller.plan.address == SOCKET and (server is None or server in self.sim.monitor.struck)
 
     def look_at_callers(self) -> None:
-        """Check that nobody was forgotten, except by a hook that raised instead of passing on an end."""
-        excused = set()
-        for handler in self.sim.monitor.struck:
-            if isinstance(handler, forward.Side):
-                for side in (handler, handler.other):
-                    if isinstance(side, forward.Client) and side._peer is not None:
-                        excused.add(side._peer)
+        """Check that nobody was forgotten, cut off, or told of an end, for nothing."""
+        struck = self.sim.monitor.struck
+        #: Of the forwarder's connections to the server: for whom.
+        called_for = {side.other._local: side._peer for side in self.sides}
+        # Hooks that raised, and resets by fault, by the address of the caller whom they concern.
+        hooks = {side._peer for side in self.sides if side in struck or side.other in struck}
+        hooks |= {called_for.get(handler._peer, handler._peer) for handler in struck if isinstance(handler, Echo)}
+        resets = {side._peer for side in self.sides if is_doomed(side) or is_doomed(side.other)}
+        turned_away = sum(isinstance(handler, Acceptor) for handler in struck)
         for caller in self.callers:
-            kind = caller.reason.kind if caller.reason else None
-            self.hold(kind is not None, f"caller {caller.plan.number} ended without a reason")
+            number, kind = caller.plan.number, caller.reason.kind if caller.reason else None
+            self.hold(kind is not None, f"caller {number} ended without a reason")
             if caller.stuck:
-                self.hold(caller._local in excused, f"caller {caller.plan.number} was forgotten")
+                self.hold(caller._local in hooks, f"caller {number} was forgotten")
             if kind is CloseKind.PEER_END and not self.is_torn(caller):
-                self.hold(caller.got == len(caller.expected), f"caller {caller.plan.number} got {caller.got} bytes")
+                self.hold(caller.got == len(caller.expected), f"caller {number} got {caller.got} bytes")
+            if kind in NOT_OURS and caller.plan.manner is not Manner.DEAD and not self.is_torn(caller):
+                if caller._local not in hooks | resets and not is_doomed(caller):
+                    turned_away -= 1
+                self.hold(turned_away >= 0, f"caller {number} was cut off for nothing: {caller.reason!r}")
 
     def is_signalled(self) -> bool:
         """Whether every signal was heard by each reactor of its host."""

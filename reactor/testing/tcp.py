@@ -187,6 +187,8 @@ class Tcp(InetEnd):
     queue: deque[Tcp] = attrs.field(factory=deque, init=False, repr=False)
     _coming: int = attrs.field(default=0, init=False)  # between SYN and the accept queue
     _listener: Tcp | None = attrs.field(default=None, init=False, repr=False)
+    #: Whether a reset by fault is to strike its connection, sooner or later.
+    is_doomed: bool = attrs.field(default=False, init=False, repr=False)
 
     # Calls
 
@@ -388,6 +390,7 @@ class Tcp(InetEnd):
         other.outgoing = self.incoming = self.outgoing if other is self else Flow(other, self, back)
         strike = self.kernel.sim.dice_of.reset
         if strike.roll():
+            self.is_doomed = other.is_doomed = True
             details = strike.details()
             flow = self.outgoing if details.below(2) else other.outgoing
             flow.reset_after = details.below(_RESET_BYTES_MAX)
