@@ -42,6 +42,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Any|Callable|Enum|Iterable|Literal|Mapping|PathLike|Protocol|TypeAlias|socket)"),
     # attrs' and Python's words for what a class body holds.
     (r"py:.*", r"attr\..*|attrs\..*"),
+    # How two of its classes share what they have is no affair of readers.
+    (r"py:.*", r"reactor\.testing\.owner\..*"),
     # Type variables have no page.
     (r"py:.*", r"(reactor\.loop\.)?H"),
 ]
