@@ -160,6 +160,21 @@ def listening(backlog: int = 16, family: int = socket.AF_INET) -> Iterator[socke
         yield listener
 
 
+@contextlib.contextmanager
+def hole(family: int = socket.AF_INET) -> Iterator[Any]:
+    """The address of a listener whose queue is full, so that the kernel drops each SYN: nobody ever answers there.
+
+    Linux; see tcp(7), `tcp_abort_on_overflow`.
+    """
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listening(0, family))
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket(family))
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
     """Two connected TCP sockets; both with a timeout, so that a test cannot hang."""
     with listening() as listener:

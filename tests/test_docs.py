@@ -92,6 +92,42 @@ def test_greeter_without_a_server(port: str) -> None:
     assert (errors, client.returncode) == ("", 0)
 
 
+def test_client(port: str) -> None:
+    """The client says who it is connected to, or what each address said."""
+    with running("client", port) as client:
+        printed, errors = client.communicate(timeout=PATIENCE)
+    assert f"127.0.0.1:{port} Connection refused" in printed
+    with running("echo", port):
+        connected(port).close()
+        with running("client", port) as client:
+            printed, errors = client.communicate(timeout=PATIENCE)
+    assert re.fullmatch(rf"connected to (\[::1\]|127\.0\.0\.1):{port}\n", printed)
+    assert errors == ""
+
+
+def test_stay(port: str) -> None:
+    """Up when it is welcome, down when that ends, up again; stopped when nobody is there any more."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(port)))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        with running("stay", port) as process:
+            assert process.stdout is not None
+            for last in (False, True):
+                server, _ = listener.accept()
+                with server:
+                    assert server.recv(100) == b"hello\n"
+                    server.sendall(b"welcome\n")
+                    assert process.stdout.readline() == "up\n"
+                    server.sendall(b"news\n")
+                    assert process.stdout.readline() == "heard news\n"
+                    if last:
+                        listener.close()
+                assert process.stdout.readline() == "down\n"
+            assert process.communicate(timeout=PATIENCE) == ("stopped\n", "")
+
+
 def test_ticker(port: str) -> None:
     """The ticker ticks three times; then nothing is left, and `run` returns."""
     with running("ticker", port) as process:

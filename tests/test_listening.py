@@ -67,7 +67,7 @@ class Names(System):
 
     places: tuple[tuple[int, Any], ...] = ((socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0)))
 
-    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
+    def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         return [(family, (raw[0], port, *raw[2:])) for family, raw in self.places]
 
 
@@ -126,7 +126,7 @@ def test_a_name_that_nobody_knows_is_an_error() -> None:
     """The resolver's reason comes out as a ListenError."""
 
     class Ignorant(System):
-        def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
+        def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     with pytest.raises(ListenError, match="Name or service not known"):

@@ -175,6 +175,29 @@ def test_trap_9_a_self_connect_is_a_refusal(faulty: Watched) -> None:
     assert handler.reason.error.errno == errno.ECONNREFUSED
 
 
+def test_trap_11_losers_are_closed_and_their_numbers_belong_to_others(virtual: Watched) -> None:
+    """Two addresses are connected in one batch: one wins, and who gets the loser's number hears nothing of its event."""
+    newcomers: list[Watcher] = []
+
+    def connected(stream: Recorder) -> None:
+        here, there = unix_pair()
+        newcomers.append(virtual.attach(Watcher(wants=READ | WRITE), here))
+        newcomers.append(virtual.attach(Watcher(wants=READ), there))
+        newcomers[0].wants = READ
+        newcomers[0].refresh()
+
+    with listening() as one, listening() as other:
+        handler = Recorder({"connect": connected})
+        virtual.connect(handler, [one.getsockname(), other.getsockname()])
+        assert isinstance(virtual.system, Clock)
+        virtual.system.moment += 0.25
+        virtual.turn()
+        virtual.turn(2)
+        assert handler.events == ["connect"]
+        assert [newcomer.heard for newcomer in newcomers] == [[], []]
+        assert set(virtual.handlers) == {handler, *newcomers}
+
+
 def test_trap_10_every_call_tolerates_readiness_for_nothing(faulty: Watched) -> None:
     """EAGAIN from recv, send and accept though "ready" closes nothing, calls nothing, and later it works."""
     here, there = unix_pair()

@@ -20,10 +20,9 @@ class InetEnd(End):
     peer: tuple[str, int] | None = attrs.field(default=None, init=False)
 
     def bind(self, address: Any) -> None:
-        name, port = checked(address)
+        host, port = self.resolve(address)
         if self.host:
             raise failure(errno.EINVAL)
-        host = self.kernel.lookup(name, self.family)
         if host != unmapped(host) and self.is_v6_only:
             raise failure(errno.EINVAL)
         if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
@@ -63,14 +62,18 @@ class InetEnd(End):
         self.port = self.kernel.bind_port(self, host, port)
         self.host = host
 
+    def resolve(self, address: Any) -> tuple[str, int]:
+        """Return numeric host, and port: what Python makes of an address before it asks the kernel."""
+        name, port = checked(address)
+        return self.kernel.lookup(name, self.family), port
+
     def aim(self, address: Any) -> tuple[str, int]:
         """Return whom *address* means, and be bound to the address from which there is a way.
 
         Raises:
             OSError: there is none.
         """
-        name, port = checked(address)
-        target = self.kernel.lookup(name, self.family)
+        target, port = self.resolve(address)
         if target in (IPV4_ANY, IPV6_ANY):
             target = LOOPBACK[self.family]
         here = unmapped(target)

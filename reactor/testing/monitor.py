@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -68,7 +69,8 @@ class Monitor:
     violations: list[str] = attrs.field(factory=list, init=False)
     #: Whose hooks raised by fault.
     struck: list[Handler] = attrs.field(factory=list, init=False, repr=False)
-    _heard: dict[Handler, Heard] = attrs.field(factory=dict, init=False, repr=False)
+    #: Nobody asks about a handler that nobody has.
+    _heard: WeakKeyDictionary[Handler, Heard] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
     _classes: dict[type, type] = attrs.field(factory=dict, init=False, repr=False)
 
     def watch(self, handler: Handler) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import errno
 import selectors
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from reactor.errors import UsageError
+from reactor.handler import Handler
 from reactor.poller import READ, WRITE
 from reactor.testing.kernel import ERR, HUP, IN, NVAL, OUT, failure
 
 if TYPE_CHECKING:
-    from reactor.handler import Handler
     from reactor.reactor import Reactor
     from reactor.testing.simulation import Host
 
@@ -128,17 +128,17 @@ class SimulatedSelector(selectors.BaseSelector):
             self._closed = True
             for key in list(self._keys.values()):
                 self.unregister(key.fileobj)
-            self.host.sim.selectors.pop(self, None)
+            self.host.sim.forget(self)
 
     # What the simulation asks
 
     @property
     def reactor(self) -> Reactor | None:
-        """Whose it is; None while nothing is registered."""
+        """Whose it is; None while no handler is registered."""
         if self._reactor is None:
             for key in self._keys.values():
-                if key.data is not None:
-                    self._reactor = cast("Handler", key.data).reactor
+                if isinstance(key.data, Handler):
+                    self._reactor = key.data.reactor
                     break
         return self._reactor if self._keys else None
 

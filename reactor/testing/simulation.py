@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 from reactor.errors import UsageError
+from reactor.handler import Handler
 from reactor.reactor import Reactor
 from reactor.states import Life
 from reactor.system import SignalAction, Socket, System
@@ -24,24 +26,25 @@ from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
 from reactor.testing.kernel import IN, INTERFACES, OUT, End, Kernel, failure
-from reactor.testing.local import local_pair
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
+from reactor.testing.pool import SimulatedPool
 from reactor.testing.selector import Kind, SimulatedSelector, make_selector
-from reactor.testing.sockets import SimulatedSocket, make_end
+from reactor.testing.sockets import SimulatedSocket, make_end, make_pair
 from reactor.testing.stand_in import SocketModule
 from reactor.testing.verdicts import Hang, Leak, SimulationError, Violation
 
 if TYPE_CHECKING:
     import selectors
 
-    from reactor.handler import Handler
-
 #: Where the monotonic clock begins, and what the wall clock shows then: 2001-09-09 01:46:40 UTC.
 MONOTONIC_START = 1000.0
 WALL_START = 1_000_000_000.0
 #: Passes in a row that are told of readiness and move nothing, at one moment, without a fault.
 IDLE_PASSES_MAX = 3
+#: More passes than these at one moment, or more events, and time is stuck: somebody always has something to do at once.
+PASSES_AT_ONCE_MAX = 30_000
+EVENTS_AT_ONCE_MAX = 1_000_000
 #: Lines of the journal that go with an error.
 NOTE_LINES = 20
 
@@ -91,8 +94,7 @@ class Host(System):
         return SimulatedSocket(self, make_end(self, family, kind), 0.0)
 
     def socketpair(self) -> tuple[Socket, Socket]:
-        one, other = local_pair(self.kernel)
-        return SimulatedSocket(self, one, 0.0), SimulatedSocket(self, other, 0.0)
+        return make_pair(self, socket.SOCK_STREAM, 0.0)
 
     def adopt(self, sock: Socket) -> Socket:
         if isinstance(sock, SimulatedSocket) and sock._host is self:
@@ -101,22 +103,31 @@ class Host(System):
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
         )
 
-    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
+    def pool(self, name: str, *, threads: int, queue: int) -> SimulatedPool:
+        return SimulatedPool(self, name, threads, queue)
+
+    def random(self) -> float:
+        return self.sim.chance.between(0.0, 1.0)
+
+    def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         passive = bool(flags & socket.AI_PASSIVE)
+        if self.sim.dice_of.lookup.roll():
+            self.note("getaddrinfo", host, "EAI_AGAIN!")
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         found = []
-        for family, any_address, loopback in ((socket.AF_INET6, "::", "::1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1")):
+        for each, any_address, loopback in ((socket.AF_INET6, "::", "::1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1")):
+            if family not in (0, each):
+                continue
             if host is None:
-                found.append((int(family), any_address if passive else loopback))
+                found.append((int(each), any_address if passive else loopback))
                 continue
             with contextlib.suppress(socket.gaierror):
                 if flags & socket.AI_NUMERICHOST and any(host == name for name in (*self.sim.names, *self.sim.hosts)):
                     continue
-                found += [(int(family), self.kernel.lookup(host, family))]
+                found.append((int(each), self.kernel.lookup(host, each)))
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (family, (address, port, 0, 0) if family == socket.AF_INET6 else (address, port)) for family, address in found
-        ]
+        return [(each, (address, port, 0, 0) if each == socket.AF_INET6 else (address, port)) for each, address in found]
 
     def has_dualstack_ipv6(self) -> bool:
         return True
@@ -244,6 +255,7 @@ class Simulation(Host):
         self.dice = Dice(seed, faults.only)
         self.dice_of = FaultDice.of(faults, self.dice)
         self.ports: Stream = self.dice.stream("ports")
+        self.chance: Stream = self.dice.stream("random")
         self.links = Links(self.network, self.dice.stream("links"), self.dice_of.stall, faults.stall_seconds_max)
         self.interrupts = bool(faults.wake or faults.signal)
         self.monitor = Monitor(self.dice_of.hook, self._note_hook)
@@ -256,6 +268,10 @@ class Simulation(Host):
         self._events: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._order = 0
         self._settling = False
+        #: What a call from outside of every reactor has raised, and nobody was told yet.
+        self._raised: Exception | None = None
+        # How many passes and events there have been at this moment.
+        self._moment, self._passes, self._happened = self.now, 0, 0
         self._stopped: set[Reactor] = set()
         self._pass_of: dict[SimulatedSelector, tuple[int, int, float]] = {}
         self._idle: dict[SimulatedSelector, int] = {}
@@ -274,11 +290,11 @@ class Simulation(Host):
 
     def add_name(self, name: str, *addresses: str) -> None:
         """Have *name* mean *addresses*, which are numeric, on every host."""
-        self.names[name] = addresses
+        self.names[name] = tuple(str(ipaddress.ip_address(address)) for address in addresses)
 
     def swallow(self, *addresses: str) -> None:
-        """Let everything disappear that is sent to *addresses*."""
-        self.swallowed.update(addresses)
+        """Let datagrams to *addresses* disappear, and all connects; connections that are there already go on."""
+        self.swallowed.update(str(ipaddress.ip_address(address)) for address in addresses)
 
     def partition(self, one: Host | str, other: Host | str) -> None:
         """Let nothing through between two hosts, until `heal`."""
@@ -299,26 +315,25 @@ class Simulation(Host):
     def run(self, until: Callable[[], object] | None = None, timeout: float | None = None) -> bool:
         """Run every reactor until *until* holds, *timeout* virtual seconds have passed, or nothing can happen any more.
 
-        A reactor that is stopped makes no more passes in this run.
+        A reactor that is stopped makes no more passes in this run. With a *timeout*, time goes on to its end also if nothing
+        happens.
 
         Returns:
             whether *until* holds.
+
+        Raises:
+            SimulationError: something is wrong with the run.
+            Exception: what a callback given to `at` has raised.
         """
         self._stopped.clear()
-        deadline = None if timeout is None else self.now + timeout
-        try:
-            self._pump((lambda: False) if until is None else until, deadline)
-        except Hang:
-            if deadline is not None:
-                self.now = deadline
-        return until is not None and bool(until())
+        return self._pump((lambda: False) if until is None else until, None if timeout is None else self.now + timeout)
 
     def advance(self, seconds: float) -> None:
         """Let *seconds* of virtual time pass, in which every reactor runs."""
         self.run(timeout=seconds)
 
     def at(self, moment: float, callback: Callable[..., object], *args: Any) -> None:
-        """Call *callback* at a *moment*, outside of every reactor, as the network does."""
+        """Call *callback* at a *moment*, outside of every reactor, as the network does; `run` raises what it raises."""
         self._order += 1
         heappush(self._events, (max(moment, self.now), self._order, callback, args))
 
@@ -347,11 +362,12 @@ class Simulation(Host):
         self.check()
 
     def check(self) -> None:
-        """Raise what the monitor has found.
+        """Raise what the monitor has found, or what a callback given to `at` has raised.
 
         Raises:
             Violation: an invariant does not hold.
         """
+        self._raise_what_was_raised()
         if self.monitor.violations:
             raise self.verdict(Violation, self.monitor.violations.pop(0))
 
@@ -395,15 +411,21 @@ class Simulation(Host):
         return Path(self.links, source, target)
 
     def settle(self) -> None:
-        """Let everything happen that is due now."""
+        """Let everything happen that is due now.
+
+        It may be called in the middle of a hook, by a system call. So what is raised is kept until the hook is over.
+        """
         events = self._events
         if self._settling or not events or events[0][0] > self.now:
             return
         self._settling = True
         try:
-            while events and events[0][0] <= self.now:
+            while events and events[0][0] <= self.now and self._raised is None:
                 _, _, callback, args = heappop(events)
+                self._count_event()
                 callback(*args)
+        except Exception as error:
+            self._raised = error
         finally:
             self._settling = False
 
@@ -417,16 +439,32 @@ class Simulation(Host):
 
     def registered(self, host: Host, key: selectors.SelectorKey) -> None:
         """A descriptor is watched for the first time, maybe for a handler."""
-        if self.checks and key.data is not None and key.data.reactor is not None and key.data in key.data.reactor.handlers:
-            self.monitor.watch(key.data)
+        handler = key.data
+        if (
+            self.checks
+            and isinstance(handler, Handler)
+            and handler.reactor is not None
+            and handler in handler.reactor.handlers
+        ):
+            self.monitor.watch(handler)
 
     def wait_in(self, selector: SimulatedSelector, timeout: float | None) -> None:
         """A reactor waits: let time go on until somebody of its is ready, or the wait is over."""
-        self._pump(selector.is_ready, None if timeout is None else self.now + timeout, selector)
+        if not self._pump(selector.is_ready, None if timeout is None else self.now + timeout, selector) and timeout is None:
+            raise self._hang("nothing can happen any more")
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
-        return self._pump(predicate, None if timeout is None else self.now + timeout, host)
+        if self._pump(predicate, None if timeout is None else self.now + timeout, host):
+            return True
+        if timeout is None:
+            raise self._hang(f"a call on a blocking socket of {host.name}, whose own reactors stand still, can never return")
+        return False
+
+    def forget(self, selector: SimulatedSelector) -> None:
+        """A selector is closed."""
+        for kept in (self.selectors, self._pass_of, self._idle, self._closes):
+            kept.pop(selector, None)
 
     def pass_begins(self, selector: SimulatedSelector, ready: int) -> None:
         """A selector has told of readiness."""
@@ -436,6 +474,8 @@ class Simulation(Host):
     def pass_over(self, selector: SimulatedSelector) -> None:
         """A selector is asked again: the pass before is over, and everything has to be as it should."""
         told = self._pass_of.pop(selector, None)
+        self._raise_what_was_raised()
+        self._count_pass()
         if not self.checks:
             return
         self.check()
@@ -468,9 +508,13 @@ class Simulation(Host):
     def _pump(
         self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Host | None = None
     ) -> bool:
-        """Let events happen, reactors run and time go on until *done*; False if the *deadline* came first."""
+        """Let events happen, reactors run and time go on until *done*.
+
+        False if the *deadline* came first, or there is none and nothing can happen any more.
+        """
         while True:
             self.settle()
+            self._raise_what_was_raised()
             if done():
                 return True
             moment = self._events[0][0] if self._events else None
@@ -489,19 +533,39 @@ class Simulation(Host):
                 due = reactor.timers.next_due()
                 has_calls = reactor._soon or reactor._opening or reactor._closed or reactor._stopping
                 if has_calls or (due is not None and due <= self.now) or selector.is_ready():
-                    self._make_pass(reactor)
+                    self._make_pass(selector, reactor)
                     break
                 if due is not None and (moment is None or due < moment):
                     moment = due
             else:
-                if deadline is not None and (moment is None or moment > deadline):
-                    self.now = max(self.now, deadline)
+                if moment is None or (deadline is not None and moment > deadline):
+                    self.now = self.now if deadline is None else max(self.now, deadline)
                     return False
-                if moment is None:
-                    raise self.verdict(Hang, "nothing can happen any more\n" + self._dump())
                 self.now = max(self.now, moment)
 
-    def _make_pass(self, reactor: Reactor) -> None:
+    def _raise_what_was_raised(self) -> None:
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
+
+    def _count_pass(self) -> None:
+        self._begin_moment()
+        self._passes += 1
+        if self._passes > PASSES_AT_ONCE_MAX:
+            raise self.verdict(SimulationError, f"time is stuck: {self._passes} passes at one moment")
+
+    def _count_event(self) -> None:
+        self._begin_moment()
+        self._happened += 1
+        if self._happened > EVENTS_AT_ONCE_MAX:
+            raise self.verdict(SimulationError, f"time is stuck: {self._happened} events at one moment")
+
+    def _begin_moment(self) -> None:
+        if self._moment != self.now:
+            self._moment, self._passes, self._happened = self.now, 0, 0
+
+    def _make_pass(self, selector: SimulatedSelector, reactor: Reactor) -> None:
+        self.selectors[selector] = self.selectors.pop(selector)  # its next turn comes after everybody else's
         with reactor._running():
             reactor._pass(0.0, lambda: False)
             if reactor._stopping:
@@ -520,8 +584,11 @@ class Simulation(Host):
         assert isinstance(host, Host)
         host.note(f"{type(handler).__name__}.{hook}", handler._fd, *args[:1])
 
-    def _dump(self) -> str:
-        return "\n".join(selector.reactor.dump() for selector in self.selectors if selector.reactor is not None)
+    def _hang(self, message: str) -> SimulationError:
+        lines = [message]
+        lines += [f"nothing gets through between {one} and {other}" for one, other in self.links.cuts]
+        lines += [selector.reactor.dump() for selector in self.selectors if selector.reactor is not None]
+        return self.verdict(Hang, "\n".join(lines))
 
 
 def _name(host: Host | str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactor.errors import Unsupported
 from reactor.testing.kernel import ERR, HUP, IN, OUT, End, failure
-from reactor.testing.local import Local, LocalDatagram
+from reactor.testing.local import Local, LocalDatagram, local_pair
 from reactor.testing.tcp import Tcp
 from reactor.testing.udp import Udp
 
@@ -45,6 +45,17 @@ def make_end(host: Host, family: int, kind: int) -> End:
     if kind == socket.SOCK_DGRAM:
         return Udp(host.kernel, family, kind)
     raise failure(errno.EPROTONOSUPPORT)
+
+
+def make_pair(host: Host, kind: int, timeout: float | None) -> tuple[SimulatedSocket, SimulatedSocket]:
+    """Return two connected Unix sockets, or make none.
+
+    Raises:
+        OSError: EMFILE; EOPNOTSUPP, for another *kind* than streams and datagrams.
+    """
+    host.kernel.check_room(2)
+    one, other = local_pair(host.kernel, kind)
+    return SimulatedSocket(host, one, timeout), SimulatedSocket(host, other, timeout)
 
 
 class SimulatedSocket(socket.socket):
@@ -188,6 +199,18 @@ class SimulatedSocket(socket.socket):
         data, address = self._receive(bufsize, flags)
         return data, [], 0, address
 
+    def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0) -> tuple[int, list[Any], int, Any]:
+        views = [memoryview(each).cast("B") for each in buffers]
+        data, address = self._receive(sum(map(len, views)), flags)
+        rest = data
+        for view in views:
+            part, rest = rest[: len(view)], rest[len(view) :]
+            view[: len(part)] = part
+        return len(data), [], 0, address
+
+    def sendmsg_afalg(self, *args: Any, **options: Any) -> int:
+        raise Unsupported("a simulated kernel has no cryptography")
+
     # Ending
 
     def shutdown(self, how: int) -> None:
@@ -211,6 +234,13 @@ class SimulatedSocket(socket.socket):
 
     def dup(self) -> Self:
         raise Unsupported("a simulated descriptor cannot be duplicated")
+
+    def get_inheritable(self) -> bool:
+        return False  # the base's would ask about a real descriptor of the same number
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        if inheritable:
+            raise Unsupported("a simulated descriptor is not inherited")
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **options: Any) -> Any:
         raise Unsupported("a simulated socket makes no files; use send and recv")
@@ -259,10 +289,17 @@ class SimulatedSocket(socket.socket):
         if size == 0:
             return b"", None  # Python's own answer: it asks nobody
 
-        def call() -> tuple[bytes, Any]:
-            return end.receive(1 if host.strikes_short(end, size) else size, peek=peek)
+        at_once = self._timeout == 0.0 or bool(flags & _MSG_DONTWAIT)
 
-        return self._wait("recv", call, IN, at_once=bool(flags & _MSG_DONTWAIT))
+        def call() -> tuple[bytes, Any]:
+            try:
+                return end.receive(1 if host.strikes_short(end, size) else size, peek=peek)
+            except BlockingIOError:
+                if end.read_shut and not at_once:
+                    return b"", None  # a datagram socket that is shut: there is nothing to wait for
+                raise
+
+        return self._wait("recv", call, IN, at_once=at_once)
 
     def _check_flags(self, flags: int) -> None:
         if flags & ~_KNOWN_FLAGS:
@@ -308,5 +345,13 @@ class SimulatedSocket(socket.socket):
                 return self._call(what, call, *shown)
             except BlockingIOError:
                 left = None if deadline is None else deadline - host.sim.now
-                if not host.sim.wait_for(host, lambda: end.poll() & (events | ERR | HUP), left):
+                if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
                     raise TimeoutError("timed out") from None
+
+    def _until(self, events: int) -> Callable[[], object]:
+        """What a blocked call waits for: readiness; if that did not suffice (a queue elsewhere is full), any progress."""
+        end, kernel = self._end, self._host.kernel
+        if not end.poll() & events:
+            return lambda: end.poll() & events
+        before = kernel.progress
+        return lambda: kernel.progress != before

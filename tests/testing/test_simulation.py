@@ -306,6 +306,27 @@ def test_names_are_those_of_hosts_and_those_that_were_added() -> None:
         assert sim.host("server") is server
 
 
+# Files and descriptors
+
+
+def test_socket_files_are_the_hosts() -> None:
+    """What asks for a socket file finds those that are bound on the host; a number is open while it names something."""
+    with Simulation() as sim:
+        sock = sim.socket(socket.AF_UNIX)
+        sock.bind("/run/x")
+        assert (sim.is_open(3), sim.is_open(4)) == (True, False)
+        sim.set_permissions("/run/x", 0o600, None, None)
+        sim.unlink("/run/x")
+        with pytest.raises(FileNotFoundError):
+            sim.unlink("/run/x")
+        with pytest.raises(FileNotFoundError):
+            sim.set_permissions("/run/x", 0o600, None, None)
+        with sim.directory_lock("/run/x") as held:
+            assert held
+        sock.close()
+        sim.ring(3, b"x")
+
+
 # Verdicts
 
 
