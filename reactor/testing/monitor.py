@@ -87,7 +87,7 @@ class Monitor:
         """
         heard, name = self._heard[handler], type(handler).__name__
         if hook in _OWN:
-            if handler._life is not Life.LIVE:
+            if handler._life is Life.CLOSED or handler._life is Life.OVER:
                 when = "on_close" if heard is Heard.CLOSE else "it was closed"
                 self.violations.append(f"{name}.{hook} was called after {when}")
             return

@@ -193,9 +193,7 @@ class Host(System):
 
     def note(self, what: str, *details: Any) -> None:
         """Enter something into the journal."""
-        journal = self.sim.journal
-        journal.count += 1
-        journal._entries.append((self.sim.now, self.name, what, details))
+        self.sim.journal.note(self.sim.now, self.name, what, *details)
 
     def entered(self, what: str) -> None:
         """A system call begins: what is to interrupt it strikes now."""
