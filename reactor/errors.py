@@ -25,7 +25,11 @@ Each class says whose fault it is and what to do::
     ├── BufferOverflow           the peer: it reads more slowly than we write
     ├── FileShrank               whoever changed a file while it was being sent
     ├── NotSent                  nobody: the connection ended before the bytes had gone
+    ├── JournalError             the file: no journal, damaged, or its beginning is lost  (also ValueError)
     └── IllegalMove              this library: please report it
+
+`ReplayOver` is no `Exception`, so that no `except Exception` of the program that is replayed keeps it: `Divergence`, the
+program is not the one that was recorded; `JournalEnded`, what was recorded ends here.
 
 Children of `OSError` keep `errno`. Plain `OSError` never comes out of a hook of the library; it stands in
 `CloseReason.error` where the kernel ended a connection.
@@ -159,8 +163,24 @@ class NotSent(ReactorError):
     """What `on_sent` hears when the bytes will never be sent, and no other error says why."""
 
 
+class JournalError(ReactorError, ValueError):
+    """A file that is no journal, is damaged, or has lost its beginning, so that it cannot be replayed."""
+
+
 class IllegalMove(ReactorError):
     """A life cycle was asked for a move that its table does not have: a bug in this library."""
+
+
+class ReplayOver(BaseException):
+    """A replay cannot go on; it leaves the program as `SystemExit` would."""
+
+
+class Divergence(ReplayOver):
+    """The program did something else than what was recorded; the message says where, and what it should have been."""
+
+
+class JournalEnded(ReplayOver):
+    """The journal ends before the program does: the recorded process was killed, or is running still."""
 
 
 class CloseKind(Enum):

@@ -51,7 +51,7 @@ def listen_on(system: System, address: AddressLike | socket.socket, options: Lis
         Unsupported: an option that this platform does not have.
     """
     if isinstance(address, socket.socket):
-        return [_inherited(address)]
+        return [_inherited(system, address)]
     target = parse(address)
     try:
         if isinstance(target, Unix):
@@ -68,11 +68,12 @@ def listen_on(system: System, address: AddressLike | socket.socket, options: Lis
         raise kind(error.errno, f"cannot listen on {target}: {error.strerror or error}") from error
 
 
-def _inherited(sock: socket.socket) -> Listening:
+def _inherited(system: System, sock: socket.socket) -> Listening:
     """Take a socket that is bound already; it is made to listen if it does not yet."""
     accepts = getattr(socket, "SO_ACCEPTCONN", None)
     if sock.fileno() < 0 or sock.type != socket.SOCK_STREAM:
         raise UsageError(f"a listening socket is a bound stream socket, not {sock!r}")
+    sock = system.adopt(sock)
     try:
         address = from_kernel(sock.family, sock.getsockname())
         if address in (Unix(""), Inet("0.0.0.0", 0), Inet("::", 0)):

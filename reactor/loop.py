@@ -156,9 +156,9 @@ class Loop:
         self._clock = self.system.monotonic
         self._inbox = self.system.inbox()
         self.timers = TimerQueue(self._clock)
-        selector = self.system.selector() if self._selector is None else self._selector
+        given, self._selector = self._selector, None  # the poller's from now on
+        selector = self.system.selector() if given is None else self.system.adopt_selector(given)
         self.poller = Poller(selector, self.system, self._lost, self.log)
-        self._selector = None  # the poller's now
         self.now = self._clock()
         self._waker = Waker(self.system)
         try:
@@ -474,6 +474,7 @@ class Loop:
     def report(self, where: str, exc: BaseException, handler: Handler | None = None) -> None:
         """Tell `on_error`, once, and never let anything come back out of it."""
         self.counts["errors"] += 1
+        self.system.note_error(where, exc)
         try:
             self.on_error(ErrorContext(where, exc, handler, self.now))
         except Exception:

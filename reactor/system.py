@@ -151,6 +151,17 @@ class System:
         """Tell whether one IPv6 socket can serve IPv4 too."""
         return socket.has_dualstack_ipv6()
 
+    def adopt_selector(self, selector: selectors.BaseSelector) -> selectors.BaseSelector:
+        """Return *selector*, which a reactor was given, as a selector of this system.
+
+        Raises:
+            UsageError: this system cannot have it.
+        """
+        return selector
+
+    def note_error(self, where: str, error: BaseException) -> None:
+        """Note what user code raised, before `Reactor.on_error` hears of it."""
+
     def is_open(self, fd: int) -> bool:
         """Tell whether the number *fd* names anything."""
         try:

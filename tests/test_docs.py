@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import reactor
+import reactor.testing
 from tests.kit import PATIENCE, read_all
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,13 @@ def test_the_reference_has_every_public_name() -> None:
     """Each name of `reactor.__all__` is described on one page of the reference, and no page describes another."""
     pages = " ".join(page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     assert sorted(re.findall(r"^\.\. auto\w+:: reactor\.(\w+)$", pages, re.MULTILINE)) == sorted(reactor.__all__)
+
+
+def test_the_reference_has_every_name_of_testing() -> None:
+    """Each name of `reactor.testing.__all__` is described on its page, which describes no other."""
+    page = (ROOT / "docs" / "reference" / "testing.md").read_text("utf-8")
+    names = re.findall(r"^\.\. auto\w+:: reactor\.testing\.(\w+)$", page, re.MULTILINE)
+    assert sorted(names) == sorted(reactor.testing.__all__)
 
 
 def test_echo_and_greeter(port: str) -> None:
@@ -160,6 +168,44 @@ def test_service(port: str) -> None:
         client.close()
         printed, errors = service.communicate(timeout=PATIENCE)
         assert (printed, errors, service.returncode) == (f"listening on port {port}\nbye\n", "", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, terminating a process is no signal")
+def test_adder(port: str, tmp_path: Path) -> None:
+    """The page on recording tells the truth: the bug strikes, is recorded, and is met again in a replay under pdb."""
+    source = (PROGRAMS / "adder.py").read_text("utf-8").replace(PORT, port)
+    plain, stopping, mended = (str(tmp_path / f"{name}.py") for name in ("adder", "stopping", "mended"))
+    Path(plain).write_text(source)
+    Path(stopping).write_text(source.replace("        for line", "        breakpoint()\n        for line"))
+    Path(mended).write_text(source.replace("in data.split()", "in data.split() if data.endswith(b'\\n') else ()"))
+    journal = str(tmp_path / "run.journal")
+    command = [sys.executable, "-W", "error", "-m", "reactor"]
+    with subprocess.Popen([*command, "record", journal, plain], cwd=ROOT) as process:
+        try:
+            with connected(port) as client:
+                for sent, heard in ((b"12\n", b"12\n"), (b"4", b"16\n"), (b"0\n", b"16\n")):
+                    client.sendall(sent)
+                    assert client.recv(100) == heard
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+    def replay(program: str, stdin: str = "", *options: str) -> subprocess.CompletedProcess[str]:
+        replaying = [*command, "replay", *options, journal, program]
+        return subprocess.run(
+            replaying, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=3 * PATIENCE, check=False
+        )
+
+    assert (replay(plain).returncode, replay(plain).stderr) == (0, "")
+    assert "b'4'" in replay(stopping, "p data\ncontinue\np data\ncontinue\ncontinue\n").stdout
+    shown = subprocess.run([*command, "show", journal], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    place = re.search(r"^ *(\d+) .* recv fd \d+ 65536 -> b'4'$", shown, re.MULTILINE)
+    assert place is not None
+    assert "on_readable()" in replay(plain, "continue\n", "--stop-at", place[1]).stdout
+    left = replay(mended)
+    assert left.returncode == 1
+    assert "the program has left the journal\n  the journal: send fd " in left.stderr
 
 
 def test_every_test_that_the_docs_name_is_there() -> None:

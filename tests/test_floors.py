@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "design" / "floors.md"
 PLACES = {
     name: (int(floor), place)
     for floor, names in re.findall(r"^\| (\d) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
-    for place, name in enumerate(re.findall(r"`(\w+)`", names))
+    for place, name in enumerate(re.findall(r"`([\w/]+)`", names))
 }
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
+#: What stands in the operating system's place, or is a program of its own, may ask it.
+ASKERS = {"system", "pool", "__main__", *(module for module in MODULES if module.startswith("testing/"))}
 
 #: What asks the operating system, and what of it may be used outside `system`: constants, types and pure functions.
 ASKING = {"os", "random", "selectors", "signal", "threading", "time", "subprocess", "fcntl", "select"}
@@ -64,6 +67,12 @@ def imported(module: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def place_of(name: str) -> str:
+    """Return which file the full name of something imported lies in, as the page has it."""
+    parts = name.split(".")
+    return "/".join(parts[:2]) if parts[0] == "testing" else parts[0]
+
+
 def test_the_page_names_every_file() -> None:
     """Every file of the package stands on one floor of the page, and the page names no other."""
     assert sorted(PLACES) == MODULES
@@ -75,12 +84,12 @@ def test_imports_go_down(module: str) -> None:
     for name in imported(module):
         package, _, rest = name.partition(".")
         if package == "reactor":
-            below = rest.partition(".")[0]
+            below = place_of(rest)
             assert below in PLACES, f"{module} imports {name} from the package's own __init__"
             assert PLACES[below] < PLACES[module], f"{module} imports {below}, which is not below it"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in ("system", "pool")])
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in ASKERS])
 def test_only_system_asks_the_operating_system(module: str) -> None:
     """Other files use of such modules only what asks nothing; the poller calls a selector that it was given, and the pool
     of threads is a part of the system in a file of its own.
@@ -94,9 +103,17 @@ def test_only_system_asks_the_operating_system(module: str) -> None:
     assert used <= HARMLESS
 
 
-def test_only_the_front_re_exports() -> None:
+def test_nothing_but_the_command_line_imports_testing() -> None:
+    """A program that imports the library loads none of what stands in the operating system's place."""
+    users = {module for module in MODULES if any(name.startswith("reactor.testing") for name in imported(module))}
+    assert {user for user in users if not user.startswith("testing/")} == {"__main__"}
+
+
+@pytest.mark.parametrize("front", ["__init__", "testing/__init__"])
+def test_only_the_front_re_exports(front: str) -> None:
     """`__init__` defines nothing of its own, and offers in `__all__` just what it imports, in order."""
-    body = ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+    body = ast.parse((PACKAGE / f"{front}.py").read_text("utf-8")).body
     names = [alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
-    assert sorted(names) == sorted(reactor.__all__)
+    offered = importlib.import_module("reactor" if front == "__init__" else "reactor.testing").__all__
+    assert sorted(names) == sorted(offered)
     assert {type(node) for node in body} == {ast.Expr, ast.ImportFrom, ast.Assign}

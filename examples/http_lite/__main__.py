@@ -64,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not os.path.isdir(options.directory):
         return fail(f"{options.directory}: no such directory")
     with Reactor() as reactor:
-        site = Site(Files(options.directory), AccessLog(None if options.quiet else sys.stdout, reactor.call_soon))
+        stream = None if options.quiet else sys.stdout
+        site = Site(Files(options.directory), AccessLog(stream, reactor.call_soon, reactor.system.time))
         server = Server(reactor, site)
         try:
             server.listen(options.bind)

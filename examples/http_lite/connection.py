@@ -10,7 +10,6 @@ Names with a leading underscore belong to the library on a handler, so there are
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum, auto
@@ -72,7 +71,7 @@ _ONWARDS: Mapping[Event, Phase] = {
 PHASES: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.IDLE: _ONWARDS,
     Phase.HEAD: _ONWARDS,
-    Phase.BODY: {event: phase for event, phase in _ONWARDS.items() if event is not Event.PART_OF_HEAD},
+    Phase.BODY: _ONWARDS,  # its end, and the start of the next head, may come in one piece
     Phase.SENDING: _ONWARDS,
     Phase.CLOSING: {Event.LAST: Phase.CLOSING},
 }
@@ -102,7 +101,8 @@ class Site:
     files: Files
     log: AccessLog
     dates: Dates = attrs.field(init=False, factory=Dates)
-    connections: set[Connection] = attrs.field(init=False, factory=set)
+    #: A dict, since sets of objects have another order in each process, and a recorded run shall be repeatable.
+    connections: dict[Connection, None] = attrs.field(init=False, factory=dict)
 
     def drain(self) -> None:
         """Have every connection end when what has come is answered."""
@@ -129,7 +129,7 @@ class Connection(Stream):
     # Hooks
 
     def on_connect(self) -> None:
-        self.site.connections.add(self)
+        self.site.connections[self] = None
         self.timer = self.call_later(DEADLINES[self.phase], self.expired)
         with suppress(NotConnected):  # reset already
             self.client = self.peer.host if isinstance(self.peer, Inet) else "-"
@@ -152,7 +152,7 @@ class Connection(Stream):
         self.work()
 
     def on_close(self, reason: CloseReason) -> None:
-        self.site.connections.discard(self)
+        self.site.connections.pop(self, None)
         if self.transfer is not None:
             self.end_transfer(self.transfer)
 
@@ -286,7 +286,7 @@ class Connection(Stream):
             self.finish()
 
     def head_for(self, request: Request, status: int, content_type: bytes, length: int) -> bytes:
-        return head(status, connection_field(request), self.site.dates.at(time.time()), content_type, length)
+        return head(status, connection_field(request), self.site.dates.at(self.reactor.system.time()), content_type, length)
 
     def send(self, data: bytes) -> None:
         if not self.write(data):  # the client takes no more

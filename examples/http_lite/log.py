@@ -25,10 +25,12 @@ class AccessLog:
     Args:
         stream: where to.
         call_soon: calls what it is given soon, once; `Reactor.call_soon`.
+        clock: returns the seconds since the epoch; `System.time`, so that a replay writes the same lines.
     """
 
     stream: TextIO | None
     call_soon: Callable[[Callable[[], None]], object]
+    clock: Callable[[], float] = time.time
     _lines: list[str] = attrs.field(init=False, repr=False, factory=list)
     _second: int = attrs.field(init=False, default=-1)
     _stamp: str = attrs.field(init=False, default="")
@@ -54,7 +56,7 @@ class AccessLog:
             self.stream = None
 
     def _now(self) -> str:
-        second = int(time.time())
+        second = int(self.clock())
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
         return self._stamp

@@ -29,9 +29,15 @@ def shown(value: object) -> str:
     return f"<{type(value).__name__}>"
 
 
+def _kept(value: object) -> object:
+    if type(value) is int or value is None or (type(value) is bytes and len(value) <= SHOWN_BYTES_MAX):
+        return value
+    return shown(value)
+
+
 @attrs.define(eq=False)
 class Journal:
-    """Entries `(moment, host, what, details)`; made into text only when somebody asks."""
+    """Entries `(moment, host, what, details)`."""
 
     _entries: deque[tuple[float, str, str, tuple[Any, ...]]] = attrs.field(
         factory=lambda: deque(maxlen=ENTRIES_MAX), repr=False
@@ -40,9 +46,13 @@ class Journal:
     count: int = attrs.field(default=0, init=False)
 
     def note(self, moment: float, host: str, what: str, *details: Any) -> None:
-        """Note that at *moment*, on *host*, *what* happened."""
+        """Note that at *moment*, on *host*, *what* happened.
+
+        What is small stays as it is until somebody asks; the rest is made into text now, lest the journal keep whole buffers
+        and tracebacks, and what changes be shown as it is later.
+        """
         self.count += 1
-        self._entries.append((moment, host, what, details))
+        self._entries.append((moment, host, what, tuple(map(_kept, details))))
 
     def lines(self, last: int | None = None) -> list[str]:
         """Return the entries, or the *last* of them, one line each."""

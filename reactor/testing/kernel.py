@@ -6,10 +6,12 @@ its descriptor, as a connection that still has to send does.
 
 from __future__ import annotations
 
+import abc
 import errno
 import ipaddress
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ _OPTION_MAX = 0xFF if os.name == "posix" and socket.SOL_SOCKET == 1 else 0xFFFF
 TIME_WAIT_SECONDS = 60.0
 
 _FIRST_DESCRIPTOR = 3
+_REUSE_PORT = getattr(socket, "SO_REUSEPORT", -1)
 
 
 def failure(number: int) -> OSError:
@@ -56,7 +59,7 @@ def is_ipv6(host: str) -> bool:
 
 
 @attrs.define(eq=False)
-class End:
+class End(abc.ABC):
     """What a socket is in the kernel. The calls raise `OSError`; `BlockingIOError` where a blocking socket would wait."""
 
     kernel: Kernel = attrs.field(repr=False)
@@ -84,47 +87,60 @@ class End:
 
     # What differs
 
+    @abc.abstractmethod
     def poll(self) -> int:
         """Tell which events are there, as the system call of that name does."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def release(self) -> None:
         """The last descriptor is closed."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def bind(self, address: Any) -> None:
-        raise failure(errno.EOPNOTSUPP)
+        """Take a name."""
 
     def listen(self, backlog: int) -> None:
+        """Take connections from now on."""
         raise failure(errno.EOPNOTSUPP)
 
+    @abc.abstractmethod
     def connect(self, address: Any) -> int:
-        raise failure(errno.EOPNOTSUPP)
+        """Begin to have *address* for a peer; return the errno, or 0."""
 
     def accept(self) -> tuple[End, Any]:
+        """Return the next connection's end, and its peer's address."""
         raise failure(errno.EOPNOTSUPP)
 
+    @abc.abstractmethod
     def send(self, data: bytes, address: Any = None) -> int:
-        raise NotImplementedError
+        """Return how many bytes sendto(2) takes."""
 
+    @abc.abstractmethod
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
-        """Return bytes, and for datagrams the sender."""
-        raise NotImplementedError
+        """Return the bytes that recvfrom(2) gives, and for datagrams the sender."""
 
+    @abc.abstractmethod
     def shutdown(self, *, read: bool, write: bool) -> None:
-        raise failure(errno.ENOTCONN)
+        """End a direction, or both."""
 
+    @abc.abstractmethod
     def name(self) -> Any:
-        raise NotImplementedError
+        """Return the own address: getsockname(2)."""
 
+    @abc.abstractmethod
     def peer_name(self) -> Any:
-        raise NotImplementedError
+        """Return the peer's address: getpeername(2)."""
 
     # What does not
 
     @property
     def is_listening(self) -> bool:
         """What SO_ACCEPTCONN tells."""
+        return False
+
+    @property
+    def takes_for_sure(self) -> bool:
+        """Whether EAGAIN from `send` would be a lie that no kernel tells."""
         return False
 
     def touch(self) -> None:
@@ -164,7 +180,7 @@ class End:
         elif level == socket.SOL_SOCKET and name in (
             socket.SO_REUSEADDR,
             socket.SO_KEEPALIVE,
-            getattr(socket, "SO_REUSEPORT", -1),
+            _REUSE_PORT,
         ):
             self.options[level, name] = int(bool(value))
         else:
@@ -203,19 +219,23 @@ class Kernel:
     _next: int = attrs.field(default=_FIRST_DESCRIPTOR, init=False)
     #: Who is bound to a port, by type of socket and number.
     ports: dict[tuple[int, int], list[Any]] = attrs.field(factory=dict, init=False, repr=False)
-    #: Names that connections have beside those that are bound, and until when, by type of socket and port.
-    taken: dict[tuple[int, int], dict[Any, float]] = attrs.field(factory=dict, init=False, repr=False)
+    #: Names that connections have beside those that are bound, by type of socket and port.
+    taken: dict[tuple[int, int], dict[Any, None]] = attrs.field(factory=dict, init=False, repr=False)
+    #: Whose connection is over and who keeps the name, and until when; in this order.
+    _waiting: deque[tuple[float, Any]] = attrs.field(factory=deque, init=False, repr=False)
     #: Socket files and abstract names, each with its number and who is bound to it.
     paths: dict[str | bytes, tuple[int, Any]] = attrs.field(factory=dict, init=False, repr=False)
     _inode: int = attrs.field(default=1, init=False)
     #: How often anything has moved: bytes, connections, ends. A pass that is told of readiness has to change it.
     progress: int = attrs.field(default=0, init=False)
+    #: How many descriptors have been closed.
+    closes: int = attrs.field(default=0, init=False)
 
     # Descriptors
 
-    def check_room(self) -> None:
-        """Raise EMFILE if no descriptor is free."""
-        if len(self.files) >= self.descriptors_max:
+    def check_room(self, count: int = 1) -> None:
+        """Raise EMFILE if not so many descriptors are free."""
+        if len(self.files) + count > self.descriptors_max:
             raise failure(errno.EMFILE)
 
     def open(self, file: Any) -> int:
@@ -231,6 +251,7 @@ class Kernel:
     def close(self, fd: int) -> None:
         """Close the descriptor; an `End` that it named is released."""
         file = self.files.pop(fd)
+        self.closes += 1
         heappush(self._free, fd)
         self.progress += 1
         file.release()
@@ -250,12 +271,14 @@ class Kernel:
 
         Raises:
             OSError: `socket.gaierror`.
+            UnicodeError: *host* is no name by the rules of IDNA.
         """
         if host == "":
             return IPV6_ANY if family == socket.AF_INET6 else IPV4_ANY
         try:
             found = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
+            host.encode("idna")  # as the stdlib does: a label may be too long
             for found_family, found_host in self.sim.names_of(host, self):
                 if found_family == family:
                     return found_host
@@ -282,21 +305,40 @@ class Kernel:
         self.ports.setdefault((end.type, port), []).append(end)
         return port
 
-    def take_name(self, end: Any, until: float = float("inf")) -> None:
+    def take_name(self, end: Any) -> None:
         """Have the name of *end*, a connection, be taken."""
-        self.taken.setdefault((end.type, end.port), {})[end] = until
+        self.taken.setdefault((end.type, end.port), {})[end] = None
 
     def free_name(self, end: Any) -> None:
         """Have it be free again, unless it is bound."""
-        self.taken.get((end.type, end.port), {}).pop(end, None)
+        key = (end.type, end.port)
+        if key in self.taken:
+            self.taken[key].pop(end, None)
+            if not self.taken[key]:
+                del self.taken[key]
+
+    def wait_with_name(self, end: Any) -> None:
+        """Have the name of *end*, whose connection is over, be taken for a while: TIME_WAIT."""
+        self._free_old_names()
+        self.take_name(end)
+        self._waiting.append((self.sim.now + TIME_WAIT_SECONDS, end))
+
+    def _free_old_names(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self.sim.now:
+            self.free_name(self._waiting.popleft()[1])
 
     def _is_taken(self, end: Any, host: str, port: int) -> bool:
         """Whether a socket or a connection has the name that *end* wants."""
+        self._free_old_names()
         key = (end.type, port)
-        if key in self.taken:
-            self.taken[key] = {other: until for other, until in self.taken[key].items() if until > self.sim.now}
-        others = (*self.ports.get(key, ()), *self.taken.get(key, ()))
-        return any(self._conflicts(end, host, other, listening=False) for other in others)
+        if end.type == socket.SOCK_STREAM:
+            others = (*self.ports.get(key, ()), *self.taken.get(key, ()))
+            return any(self._conflicts(end, host, other, listening=False) for other in others)
+        # udp_lib_lport_inuse: the latest is asked first, and if he shares the port nobody else is asked.
+        for other in reversed(self.ports.get(key, ())):
+            if _overlap(host, end, other) and not _both(end, other, socket.SO_REUSEADDR):
+                return not _both(end, other, _REUSE_PORT)
+        return False
 
     def check_listen(self, end: Any) -> None:
         """Raise EADDRINUSE if somebody else listens where *end* wants to."""
@@ -321,14 +363,10 @@ class Kernel:
         yield from sorted(ends, key=lambda end: end.host in (IPV4_ANY, IPV6_ANY))
 
     def _conflicts(self, end: Any, host: str, other: Any, *, listening: bool) -> bool:
-        """Whether the two cannot both be bound: socket(7), SO_REUSEADDR and SO_REUSEPORT."""
-        if not _overlap(host, end, other):
+        """Whether two TCP sockets cannot both be bound: socket(7), SO_REUSEADDR and SO_REUSEPORT."""
+        if not _overlap(host, end, other) or _both(end, other, _REUSE_PORT):
             return False
-        reuse_port = getattr(socket, "SO_REUSEPORT", -1)
-        if end.flag(socket.SOL_SOCKET, reuse_port) and other.flag(socket.SOL_SOCKET, reuse_port):
-            return False
-        both = end.flag(socket.SOL_SOCKET, socket.SO_REUSEADDR) and other.flag(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-        return not both or listening or (end.type == socket.SOCK_STREAM and other.is_listening)
+        return listening or other.is_listening or not _both(end, other, socket.SO_REUSEADDR)
 
     # Socket files
 
@@ -340,6 +378,11 @@ class Kernel:
     def bind_path(self, path: str | bytes, end: Any) -> None:
         """Make the file, or the abstract name, of a Unix socket."""
         self.paths[path] = (self.next_name(), end)
+
+
+def _both(one: End, other: End, option: int) -> bool:
+    """Whether an option of SOL_SOCKET is set on both."""
+    return one.flag(socket.SOL_SOCKET, option) and other.flag(socket.SOL_SOCKET, option)
 
 
 def _overlap(host: str, end: Any, other: Any) -> bool:

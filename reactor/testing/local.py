@@ -46,7 +46,7 @@ class Local(End):
             return listener
         if listener.type != self.type:
             return errno.EPROTOTYPE
-        if listener.backlog < 0:
+        if listener.backlog < 0 or listener.read_shut:
             return errno.ECONNREFUSED
         if len(listener.queue) > listener.backlog:
             return errno.EAGAIN
@@ -154,6 +154,11 @@ class Local(End):
     def is_listening(self) -> bool:
         return self.backlog >= 0
 
+    @property
+    def takes_for_sure(self) -> bool:
+        """A pipe that is empty is not full: who rings a doorbell relies on that."""
+        return self.peer is not None and not self.peer.arrived
+
     def _leave(self, *, reset: bool) -> None:
         self.is_closed = True
         if self.peer is not None and not self.peer.is_closed:
@@ -178,20 +183,32 @@ class LocalDatagram(End):
         found = self._find(address)
         if isinstance(found, int):
             return found
-        self.peer = found
+        if not found.hears(self):
+            return errno.EPERM
+        before, self.peer = self.peer, found
+        if before is not None and before is not found:
+            self._part_from(before)
         return 0
 
     def send(self, data: bytes, address: Any = None) -> int:
-        target = self.peer if address is None else self._find(address)
-        if isinstance(target, int):
-            raise failure(target)
+        if self.error:
+            raise failure(self.take_error())
         if self.write_shut:
             raise failure(errno.EPIPE)
+        target = self.peer if address is None else self._find(address)
         if target is None:
             raise failure(errno.ENOTCONN)
+        if isinstance(target, int):
+            raise failure(target)
         if target.is_closed:
+            self.peer = None
+            self._part_from(target)
             raise failure(errno.ECONNREFUSED)
-        if sum(len(each) for each, _ in target.queue) + len(data) > target.receive_buffer:
+        if not target.hears(self):
+            raise failure(errno.EPERM)
+        if target.read_shut:
+            raise failure(errno.EPIPE)
+        if target.room < len(data):
             raise failure(errno.EAGAIN)
         target.queue.append((data, self.path or None))
         self.kernel.progress += 1
@@ -199,9 +216,9 @@ class LocalDatagram(End):
         return len(data)
 
     def receive(self, size: int, *, peek: bool = False) -> tuple[bytes, Any]:
+        if self.error:
+            raise failure(self.take_error())
         if not self.queue:
-            if self.read_shut:
-                return b"", None
             raise failure(errno.EAGAIN)
         self.kernel.progress += 1
         data, sender = self.queue[0] if peek else self.queue.popleft()
@@ -210,6 +227,23 @@ class LocalDatagram(End):
     def shutdown(self, *, read: bool, write: bool) -> None:
         self.read_shut |= read
         self.write_shut |= write
+        self.touch()
+
+    def hears(self, sender: LocalDatagram) -> bool:
+        """Tell whether *sender* may send: one who is connected hears his peer alone. unix_may_send."""
+        return self.peer is None or self.peer is sender
+
+    @property
+    def room(self) -> int:
+        """How many bytes more may be queued."""
+        return self.receive_buffer - sum(len(each) for each, _ in self.queue)
+
+    def _part_from(self, other: LocalDatagram) -> None:
+        """unix_dgram_disconnected: what has come is lost, and a peer that was connected back is told."""
+        self.queue.clear()
+        if not other.is_closed and other.peer is self:
+            other.error = errno.ECONNRESET
+            other.touch()
         self.touch()
 
     def name(self) -> Any:
@@ -221,7 +255,8 @@ class LocalDatagram(End):
         return self.peer.path
 
     def poll(self) -> int:
-        events = OUT | (IN if self.queue else 0)
+        """unix_dgram_poll."""
+        events = OUT | (IN if self.queue else 0) | (ERR if self.error else 0)
         if self.read_shut:
             events |= IN | RDHUP
         return events | (HUP if self.read_shut and self.write_shut else 0)
@@ -249,14 +284,18 @@ def key_of(address: Any) -> str | bytes:
 
 
 def bind_path(end: Any, address: Any) -> str | bytes:
-    """Make the file, or the abstract name, of *end*; the empty path asks for any name: unix(7), "Autobind feature"."""
-    path = key_of(address) if address else b"\0%05x" % end.kernel.next_name()
-    if path in end.kernel.paths:
+    """Make the file, or the abstract name, of *end*; the empty path asks for any name: unix(7), "Autobind feature".
+
+    Returns:
+        the name, as it was given.
+    """
+    key = key_of(address) if address else b"\0%05x" % end.kernel.next_name()
+    if key in end.kernel.paths:
         raise failure(errno.EADDRINUSE)
     if end.path:
         raise failure(errno.EINVAL)
-    end.kernel.bind_path(path, end)
-    return path
+    end.kernel.bind_path(key, end)
+    return key if isinstance(key, bytes) else os.fsdecode(address)
 
 
 def find_path(end: Any, address: Any) -> Any:

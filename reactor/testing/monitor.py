@@ -10,10 +10,12 @@ import functools
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
 from reactor.handler import Handler
+from reactor.states import Life
 from reactor.stream import Stream
 from reactor.testing.dice import Die
 from reactor.testing.verdicts import InjectedError
@@ -65,9 +67,14 @@ class Monitor:
 
     _hook_fault: Die
     _note: Callable[[Handler, str, tuple[Any, ...]], None]
+    #: Called when a hook has returned, with the handler and the hook's name; what it raises, the hook raises.
+    after: Callable[[Handler, str], None] | None = attrs.field(default=None, init=False)
     #: What was wrong; the simulation raises it when the pass is over.
     violations: list[str] = attrs.field(factory=list, init=False)
-    _heard: dict[Handler, Heard] = attrs.field(factory=dict, init=False, repr=False)
+    #: Whose hooks raised by fault.
+    struck: list[Handler] = attrs.field(factory=list, init=False, repr=False)
+    #: Nobody asks about a handler that nobody has.
+    _heard: WeakKeyDictionary[Handler, Heard] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
     _classes: dict[type, type] = attrs.field(factory=dict, init=False, repr=False)
 
     def watch(self, handler: Handler) -> None:
@@ -82,25 +89,39 @@ class Monitor:
         Raises:
             InjectedError: by fault.
         """
-        heard = self._heard[handler]
-        if hook not in _OWN:
-            self._note(handler, hook, args)
-        if isinstance(handler, Stream) and hook not in _OWN:
+        heard, name = self._heard[handler], type(handler).__name__
+        if hook in _OWN:
+            if handler._life is Life.CLOSED or handler._life is Life.OVER:
+                when = "on_close" if heard is Heard.CLOSE else "it was closed"
+                self.violations.append(f"{name}.{hook} was called after {when}")
+            return
+        self._note(handler, hook, args)
+        if isinstance(handler, Stream):
             after = STREAM_ORDER[heard].get(hook)
             if after is None:
-                self.violations.append(f"{type(handler).__name__}.{hook} was called after {heard.name}")
+                self.violations.append(f"{name}.{hook} was called after {heard.name}")
             else:
                 self._heard[handler] = after
         elif heard is Heard.CLOSE:
-            self.violations.append(f"{type(handler).__name__}.{hook} was called after on_close")
+            self.violations.append(f"{name}.{hook} was called after on_close")
         elif hook == "on_close":
             self._heard[handler] = Heard.CLOSE
-        if hook not in _OWN and self._hook_fault.roll():
-            raise InjectedError(f"{self._hook_fault.name} in {type(handler).__name__}.{hook}")
+        # A name that begins so is the library's own, and nobody overrides its hooks.
+        if not name.startswith("_") and self._hook_fault.roll():
+            self.struck.append(handler)
+            raise InjectedError(f"{self._hook_fault.name} in {name}.{hook}")
 
     def is_closed(self, handler: Handler) -> bool:
         """Tell whether *handler* has heard `on_close`."""
         return self._heard.get(handler) is Heard.CLOSE
+
+    def untold(self) -> list[Handler]:
+        """Return those that have ended, and have not heard `on_close` although nothing else will be told them."""
+        return [
+            handler
+            for handler, heard in self._heard.items()
+            if heard is not Heard.CLOSE and handler.reason is not None and handler.reactor.is_closed
+        ]
 
     def _watched(self, kind: type) -> type:
         if kind not in self._classes:
@@ -118,6 +139,9 @@ class Monitor:
         @functools.wraps(original)
         def hook(handler: Handler, *args: Any) -> Any:
             self.before(handler, name, args)
-            return original(handler, *args)
+            result = original(handler, *args)
+            if self.after is not None:
+                self.after(handler, name)
+            return result
 
         return hook

@@ -88,6 +88,12 @@ class Links:
         """Tell whether nothing gets through between two hosts."""
         return bool(self._cut) and frozenset((one, other)) in self._cut
 
+    @property
+    def cuts(self) -> list[tuple[str, str]]:
+        """The pairs of hosts between which nothing gets through, by name."""
+        pairs = sorted(sorted(each) for each in self._cut)
+        return [(pair[0], pair[-1]) for pair in pairs]
+
     def between(self, one: str, other: str) -> Network:
         """Return what the link between two hosts is like."""
         return self._changed.get(frozenset((one, other)), self.network) if self._changed else self.network

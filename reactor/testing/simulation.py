@@ -8,40 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 from reactor.errors import UsageError
+from reactor.handler import Handler
 from reactor.reactor import Reactor
 from reactor.states import Life
 from reactor.system import SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import INTERFACES, End, Kernel, failure
-from reactor.testing.local import local_pair
+from reactor.testing.kernel import IN, INTERFACES, OUT, End, Kernel, failure
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
 from reactor.testing.pool import SimulatedPool
 from reactor.testing.selector import Kind, SimulatedSelector, make_selector
-from reactor.testing.sockets import SimulatedSocket, make_end
+from reactor.testing.sockets import SimulatedSocket, make_end, make_pair
 from reactor.testing.stand_in import SocketModule
 from reactor.testing.verdicts import Hang, Leak, SimulationError, Violation
 
 if TYPE_CHECKING:
     import selectors
 
-    from reactor.handler import Handler
-
 #: Where the monotonic clock begins, and what the wall clock shows then: 2001-09-09 01:46:40 UTC.
 MONOTONIC_START = 1000.0
 WALL_START = 1_000_000_000.0
 #: Passes in a row that are told of readiness and move nothing, at one moment, without a fault.
 IDLE_PASSES_MAX = 3
+#: More passes than these at one moment, or more events, and time is stuck: somebody always has something to do at once.
+PASSES_AT_ONCE_MAX = 30_000
+EVENTS_AT_ONCE_MAX = 1_000_000
 #: Lines of the journal that go with an error.
 NOTE_LINES = 20
 
@@ -67,7 +70,11 @@ class Host(System):
         self.time = lambda: sim.now - MONOTONIC_START + WALL_START
         #: What stands in for the module `socket` in code that makes its sockets by itself.
         self.sockets = SocketModule(self)
+        #: How often each signal has arrived here.
+        self.signals: Counter[int] = Counter()
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
+        if hasattr(signal, "SIGPIPE"):
+            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
         self._wakeup_fd = -1
 
     @property
@@ -89,11 +96,10 @@ class Host(System):
         return SimulatedSocket(self, make_end(self, family, kind), 0.0)
 
     def socketpair(self) -> tuple[Socket, Socket]:
-        one, other = local_pair(self.kernel)
-        return SimulatedSocket(self, one, 0.0), SimulatedSocket(self, other, 0.0)
+        return make_pair(self, socket.SOCK_STREAM, 0.0)
 
     def adopt(self, sock: Socket) -> Socket:
-        if isinstance(sock, SimulatedSocket) and sock._host is self:
+        if isinstance(sock, SimulatedSocket) and sock._host.kernel is self.kernel:
             return sock
         raise UsageError(
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
@@ -164,6 +170,7 @@ class Host(System):
         """Have signal *number* arrive on this host, now."""
         action = self.get_signal(number)
         self.note("signal", number)
+        self.signals[number] += 1
         if callable(action):
             self.ring(self._wakeup_fd, bytes([number]))
             action(number, None)
@@ -208,6 +215,8 @@ class Host(System):
 
     def strikes_again(self, end: End, what: str, events: int) -> bool:
         """Whether a call that could do something says EAGAIN all the same, by fault."""
+        if events & OUT and end.takes_for_sure:
+            return False
         if end.storm:
             end.storm -= 1
             return True
@@ -244,6 +253,8 @@ class Simulation(Host):
     ) -> None:
         self.seed, self.network, self.faults, self.checks = seed, network or Network(), faults, checks
         self.now = MONOTONIC_START
+        #: By how many seconds in all it has jumped, by fault.
+        self.jumped = 0.0
         self.journal = Journal()
         self.dice = Dice(seed, faults.only)
         self.dice_of = FaultDice.of(faults, self.dice)
@@ -261,9 +272,14 @@ class Simulation(Host):
         self._events: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._order = 0
         self._settling = False
+        #: What a call from outside of every reactor has raised, and nobody was told yet.
+        self._raised: Exception | None = None
+        # How many passes and events there have been at this moment.
+        self._moment, self._passes, self._happened = self.now, 0, 0
         self._stopped: set[Reactor] = set()
         self._pass_of: dict[SimulatedSelector, tuple[int, int, float]] = {}
         self._idle: dict[SimulatedSelector, int] = {}
+        self._closes: dict[SimulatedSelector, int] = {}
         self._by_address: dict[str, Kernel] = {}
         super().__init__(self, "sim", 1)
         self._enter(self)
@@ -278,11 +294,11 @@ class Simulation(Host):
 
     def add_name(self, name: str, *addresses: str) -> None:
         """Have *name* mean *addresses*, which are numeric, on every host."""
-        self.names[name] = addresses
+        self.names[name] = tuple(str(ipaddress.ip_address(address)) for address in addresses)
 
     def swallow(self, *addresses: str) -> None:
-        """Let everything disappear that is sent to *addresses*."""
-        self.swallowed.update(addresses)
+        """Let datagrams to *addresses* disappear, and all connects; connections that are there already go on."""
+        self.swallowed.update(str(ipaddress.ip_address(address)) for address in addresses)
 
     def partition(self, one: Host | str, other: Host | str) -> None:
         """Let nothing through between two hosts, until `heal`."""
@@ -303,26 +319,25 @@ class Simulation(Host):
     def run(self, until: Callable[[], object] | None = None, timeout: float | None = None) -> bool:
         """Run every reactor until *until* holds, *timeout* virtual seconds have passed, or nothing can happen any more.
 
-        A reactor that is stopped makes no more passes in this run.
+        A reactor that is stopped makes no more passes in this run. With a *timeout*, time goes on to its end also if nothing
+        happens.
 
         Returns:
             whether *until* holds.
+
+        Raises:
+            SimulationError: something is wrong with the run.
+            Exception: what a callback given to `at` has raised.
         """
         self._stopped.clear()
-        deadline = None if timeout is None else self.now + timeout
-        try:
-            self._pump((lambda: False) if until is None else until, deadline)
-        except Hang:
-            if deadline is not None:
-                self.now = deadline
-        return until is not None and bool(until())
+        return self._pump((lambda: False) if until is None else until, None if timeout is None else self.now + timeout)
 
     def advance(self, seconds: float) -> None:
         """Let *seconds* of virtual time pass, in which every reactor runs."""
         self.run(timeout=seconds)
 
     def at(self, moment: float, callback: Callable[..., object], *args: Any) -> None:
-        """Call *callback* at a *moment*, outside of every reactor, as the network does."""
+        """Call *callback* at a *moment*, outside of every reactor, as the network does; `run` raises what it raises."""
         self._order += 1
         heappush(self._events, (max(moment, self.now), self._order, callback, args))
 
@@ -338,7 +353,7 @@ class Simulation(Host):
         return tuple(self.dice.struck)
 
     def close(self) -> None:
-        """Raise `Leak` if any descriptor is still open, on any host."""
+        """Raise `Leak` if any descriptor is still open, on any host, and `Violation` if a handler never heard of its end."""
         left = [
             f"{host.name}: descriptor {fd}, {file!r}"
             for host in self.hosts.values()
@@ -346,14 +361,17 @@ class Simulation(Host):
         ]
         if left:
             raise self.verdict(Leak, "still open: " + "; ".join(left))
+        for handler in self.monitor.untold():
+            raise self.verdict(Violation, f"{type(handler).__name__} has ended, {handler.reason}, and was not told")
         self.check()
 
     def check(self) -> None:
-        """Raise what the monitor has found.
+        """Raise what the monitor has found, or what a callback given to `at` has raised.
 
         Raises:
             Violation: an invariant does not hold.
         """
+        self._raise_what_was_raised()
         if self.monitor.violations:
             raise self.verdict(Violation, self.monitor.violations.pop(0))
 
@@ -397,15 +415,21 @@ class Simulation(Host):
         return Path(self.links, source, target)
 
     def settle(self) -> None:
-        """Let everything happen that is due now."""
+        """Let everything happen that is due now.
+
+        It may be called in the middle of a hook, by a system call. So what is raised is kept until the hook is over.
+        """
         events = self._events
         if self._settling or not events or events[0][0] > self.now:
             return
         self._settling = True
         try:
-            while events and events[0][0] <= self.now:
+            while events and events[0][0] <= self.now and self._raised is None:
                 _, _, callback, args = heappop(events)
+                self._count_event()
                 callback(*args)
+        except Exception as error:
+            self._raised = error
         finally:
             self._settling = False
 
@@ -413,21 +437,38 @@ class Simulation(Host):
         """Put the clock forward, as a suspend does."""
         self.note("jump!", f"{seconds:.6f}")
         self.now += seconds
+        self.jumped += seconds
 
     # What selectors and blocking sockets call
 
     def registered(self, host: Host, key: selectors.SelectorKey) -> None:
         """A descriptor is watched for the first time, maybe for a handler."""
-        if self.checks and key.data is not None and key.data.reactor is not None and key.data in key.data.reactor.handlers:
-            self.monitor.watch(key.data)
+        handler = key.data
+        if (
+            self.checks
+            and isinstance(handler, Handler)
+            and handler.reactor is not None
+            and handler in handler.reactor.handlers
+        ):
+            self.monitor.watch(handler)
 
     def wait_in(self, selector: SimulatedSelector, timeout: float | None) -> None:
         """A reactor waits: let time go on until somebody of its is ready, or the wait is over."""
-        self._pump(selector.is_ready, None if timeout is None else self.now + timeout, selector)
+        if not self._pump(selector.is_ready, None if timeout is None else self.now + timeout, selector) and timeout is None:
+            raise self._hang("nothing can happen any more")
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
-        return self._pump(predicate, None if timeout is None else self.now + timeout, host)
+        if self._pump(predicate, None if timeout is None else self.now + timeout, host.kernel):
+            return True
+        if timeout is None:
+            raise self._hang(f"a call on a blocking socket of {host.name}, whose own reactors stand still, can never return")
+        return False
+
+    def forget(self, selector: SimulatedSelector) -> None:
+        """A selector is closed."""
+        for kept in (self.selectors, self._pass_of, self._idle, self._closes):
+            kept.pop(selector, None)
 
     def pass_begins(self, selector: SimulatedSelector, ready: int) -> None:
         """A selector has told of readiness."""
@@ -437,6 +478,8 @@ class Simulation(Host):
     def pass_over(self, selector: SimulatedSelector) -> None:
         """A selector is asked again: the pass before is over, and everything has to be as it should."""
         told = self._pass_of.pop(selector, None)
+        self._raise_what_was_raised()
+        self._count_pass()
         if not self.checks:
             return
         self.check()
@@ -447,9 +490,17 @@ class Simulation(Host):
         else:
             self._idle[selector] = 0
         reactor = selector.reactor
-        if reactor is not None:
+        if reactor is None:
+            return
+        for handler in reactor.handlers:
+            if handler._life is Life.LIVE and handler._told != handler.interest:
+                raise self._wrong(handler)
+        kernel = selector.host.kernel
+        if kernel.closes != self._closes.get(selector):  # else no descriptor can have got lost
+            self._closes[selector] = kernel.closes
             for handler in reactor.handlers:
-                self._check_handler(selector, handler)
+                if handler._life is Life.LIVE and kernel.files.get(handler._fd) is not getattr(handler.sock, "_end", self):
+                    raise self._wrong(handler)
 
     # How
 
@@ -459,67 +510,89 @@ class Simulation(Host):
             self._by_address[address] = host.kernel
 
     def _pump(
-        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Host | None = None
+        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Kernel | None = None
     ) -> bool:
-        """Let events happen, reactors run and time go on until *done*; False if the *deadline* came first."""
+        """Let events happen, reactors run and time go on until *done*.
+
+        False if the *deadline* came first, or there is none and nothing can happen any more.
+        """
         while True:
             self.settle()
+            self._raise_what_was_raised()
             if done():
                 return True
-            others = [selector for selector in self.selectors if waiting is not selector and waiting is not selector.host]
-            if self._run_one(others):
-                continue
-            moment = self._next_moment(others)
-            if deadline is not None and (moment is None or moment > deadline):
-                self.now = max(self.now, deadline)
-                return False
-            if moment is None:
-                raise self.verdict(Hang, "nothing can happen any more\n" + self._dump())
-            self.now = max(self.now, moment)
-
-    def _run_one(self, selectors: list[SimulatedSelector]) -> bool:
-        """Make a pass of the first reactor that has something to do."""
-        for selector in selectors:
-            reactor = selector.reactor
-            if reactor is None or reactor.is_running or reactor in self._stopped:
-                continue
-            if selector.is_ready() or reactor.next_timeout() == 0:
-                with reactor._running():
-                    reactor._pass(0.0, lambda: False)
-                    if reactor._stopping:
-                        self._stopped.add(reactor)
-                return True
-        return False
-
-    def _next_moment(self, selectors: list[SimulatedSelector]) -> float | None:
-        moments = [self._events[0][0]] if self._events else []
-        for selector in selectors:
-            reactor = selector.reactor
-            if reactor is not None and not reactor.is_running and reactor not in self._stopped:
+            moment = self._events[0][0] if self._events else None
+            for selector in self.selectors:
+                reactor = selector.reactor
+                if (
+                    reactor is None
+                    or waiting is selector
+                    or waiting is selector.host.kernel
+                    or reactor.is_running
+                    or reactor in self._stopped
+                ):
+                    continue
+                if reactor._inbox and not selector.host.kernel.files[reactor._waker._fd].poll() & IN:
+                    raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
                 due = reactor.timers.next_due()
-                if due is not None:
-                    moments.append(due)
-        return min(moments, default=None)
+                has_calls = reactor._soon or reactor._opening or reactor._closed or reactor._stopping
+                if has_calls or (due is not None and due <= self.now) or selector.is_ready():
+                    self._make_pass(selector, reactor)
+                    break
+                if due is not None and (moment is None or due < moment):
+                    moment = due
+            else:
+                if moment is None or (deadline is not None and moment > deadline):
+                    self.now = self.now if deadline is None else max(self.now, deadline)
+                    return False
+                self.now = max(self.now, moment)
 
-    def _check_handler(self, selector: SimulatedSelector, handler: Handler) -> None:
-        if handler._life is not Life.LIVE:
-            return
+    def _raise_what_was_raised(self) -> None:
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
+
+    def _count_pass(self) -> None:
+        self._begin_moment()
+        self._passes += 1
+        if self._passes > PASSES_AT_ONCE_MAX:
+            raise self.verdict(SimulationError, f"time is stuck: {self._passes} passes at one moment")
+
+    def _count_event(self) -> None:
+        self._begin_moment()
+        self._happened += 1
+        if self._happened > EVENTS_AT_ONCE_MAX:
+            raise self.verdict(SimulationError, f"time is stuck: {self._happened} events at one moment")
+
+    def _begin_moment(self) -> None:
+        if self._moment != self.now:
+            self._moment, self._passes, self._happened = self.now, 0, 0
+
+    def _make_pass(self, selector: SimulatedSelector, reactor: Reactor) -> None:
+        self.selectors[selector] = self.selectors.pop(selector)  # its next turn comes after everybody else's
+        with reactor._running():
+            reactor._pass(0.0, lambda: False)
+            if reactor._stopping:
+                self._stopped.add(reactor)
+
+    def _wrong(self, handler: Handler) -> SimulationError:
         name = type(handler).__name__
         if handler._told != handler.interest:
-            raise self.verdict(
-                Violation, f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
-            )
-        end = selector.host.kernel.files.get(handler._fd)
-        if end is None or end is not getattr(handler.sock, "end", None):
-            raise self.verdict(Violation, f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's")
+            message = f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
+        else:
+            message = f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's"
+        return self.verdict(Violation, message)
 
     def _note_hook(self, handler: Handler, hook: str, args: tuple[Any, ...]) -> None:
         host = handler.reactor.system
         assert isinstance(host, Host)
         host.note(f"{type(handler).__name__}.{hook}", handler._fd, *args[:1])
 
-    def _dump(self) -> str:
-        return "\n".join(selector.reactor.dump() for selector in self.selectors if selector.reactor is not None)
+    def _hang(self, message: str) -> SimulationError:
+        lines = [message]
+        lines += [f"nothing gets through between {one} and {other}" for one, other in self.links.cuts]
+        lines += [selector.reactor.dump() for selector in self.selectors if selector.reactor is not None]
+        return self.verdict(Hang, "\n".join(lines))
 
 
 def _name(host: Host | str) -> str:

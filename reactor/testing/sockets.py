@@ -6,6 +6,7 @@ socket does: then virtual time goes on until the call can be finished. It owns i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from reactor.errors import Unsupported
 from reactor.testing.kernel import ERR, HUP, IN, OUT, End, failure
-from reactor.testing.local import Local, LocalDatagram
+from reactor.testing.local import Local, LocalDatagram, local_pair
 from reactor.testing.tcp import Tcp
 from reactor.testing.udp import Udp
 
@@ -24,8 +25,10 @@ T = TypeVar("T")
 
 #: No errno: a blocking connect has waited as long as it may.
 _TIMED_OUT = -1
-_MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
-_KNOWN_FLAGS = socket.MSG_PEEK | _MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0) | socket.MSG_TRUNC
+# Plain numbers: a flag enum's arithmetic costs more than a simulated call.
+_MSG_PEEK = int(socket.MSG_PEEK)
+_MSG_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+_KNOWN_FLAGS = _MSG_PEEK | _MSG_DONTWAIT | int(getattr(socket, "MSG_NOSIGNAL", 0)) | int(socket.MSG_TRUNC)
 
 
 def make_end(host: Host, family: int, kind: int) -> End:
@@ -43,6 +46,17 @@ def make_end(host: Host, family: int, kind: int) -> End:
     if kind == socket.SOCK_DGRAM:
         return Udp(host.kernel, family, kind)
     raise failure(errno.EPROTONOSUPPORT)
+
+
+def make_pair(host: Host, kind: int, timeout: float | None) -> tuple[SimulatedSocket, SimulatedSocket]:
+    """Return two connected Unix sockets, or make none.
+
+    Raises:
+        OSError: EMFILE; EOPNOTSUPP, for another *kind* than streams and datagrams.
+    """
+    host.kernel.check_room(2)
+    one, other = local_pair(host.kernel, kind)
+    return SimulatedSocket(host, one, timeout), SimulatedSocket(host, other, timeout)
 
 
 class SimulatedSocket(socket.socket):
@@ -186,6 +200,18 @@ class SimulatedSocket(socket.socket):
         data, address = self._receive(bufsize, flags)
         return data, [], 0, address
 
+    def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0) -> tuple[int, list[Any], int, Any]:
+        views = [memoryview(each).cast("B") for each in buffers]
+        data, address = self._receive(sum(map(len, views)), flags)
+        rest = data
+        for view in views:
+            part, rest = rest[: len(view)], rest[len(view) :]
+            view[: len(part)] = part
+        return len(data), [], 0, address
+
+    def sendmsg_afalg(self, *args: Any, **options: Any) -> int:
+        raise Unsupported("a simulated kernel has no cryptography")
+
     # Ending
 
     def shutdown(self, how: int) -> None:
@@ -203,12 +229,19 @@ class SimulatedSocket(socket.socket):
             self._host.kernel.close(fd)
             self._host.sim.settle()
 
+    def get_inheritable(self) -> bool:
+        return False
+
     def detach(self) -> int:
         fd, self._fd = self._fd, -1
         return fd
 
     def dup(self) -> Self:
         raise Unsupported("a simulated descriptor cannot be duplicated")
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        if inheritable:
+            raise Unsupported("a simulated descriptor is not inherited")
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **options: Any) -> Any:
         raise Unsupported("a simulated socket makes no files; use send and recv")
@@ -253,14 +286,21 @@ class SimulatedSocket(socket.socket):
         self._check_flags(flags)
         if size < 0:
             raise ValueError("negative buffersize in recv")
-        end, host, peek = self._end, self._host, bool(flags & socket.MSG_PEEK)
+        end, host, peek = self._end, self._host, bool(flags & _MSG_PEEK)
         if size == 0:
             return b"", None  # Python's own answer: it asks nobody
 
-        def call() -> tuple[bytes, Any]:
-            return end.receive(1 if host.strikes_short(end, size) else size, peek=peek)
+        at_once = self._timeout == 0.0 or bool(flags & _MSG_DONTWAIT)
 
-        return self._wait("recv", call, IN, at_once=bool(flags & _MSG_DONTWAIT))
+        def call() -> tuple[bytes, Any]:
+            try:
+                return end.receive(1 if host.strikes_short(end, size) else size, peek=peek)
+            except BlockingIOError:
+                if end.read_shut and not at_once:
+                    return b"", None  # a datagram socket that is shut: there is nothing to wait for
+                raise
+
+        return self._wait("recv", call, IN, at_once=at_once)
 
     def _check_flags(self, flags: int) -> None:
         if flags & ~_KNOWN_FLAGS:
@@ -302,9 +342,17 @@ class SimulatedSocket(socket.socket):
             return self._call(what, call, *shown)
         deadline = None if self._timeout is None else host.sim.now + self._timeout
         while True:
-            try:
+            # Waits outside of `except`: what hooks raise meanwhile has nothing to do with this call.
+            with contextlib.suppress(BlockingIOError):
                 return self._call(what, call, *shown)
-            except BlockingIOError:
-                left = None if deadline is None else deadline - host.sim.now
-                if not host.sim.wait_for(host, lambda: end.poll() & (events | ERR | HUP), left):
-                    raise TimeoutError("timed out") from None
+            left = None if deadline is None else deadline - host.sim.now
+            if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
+                raise TimeoutError("timed out")
+
+    def _until(self, events: int) -> Callable[[], object]:
+        """What a blocked call waits for: readiness; if that did not suffice (a queue elsewhere is full), any progress."""
+        end, kernel = self._end, self._host.kernel
+        if not end.poll() & events:
+            return lambda: end.poll() & events
+        before = kernel.progress
+        return lambda: kernel.progress != before

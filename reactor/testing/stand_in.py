@@ -10,8 +10,7 @@ import socket as real
 from typing import TYPE_CHECKING, Any
 
 from reactor.testing.kernel import End, failure
-from reactor.testing.local import local_pair
-from reactor.testing.sockets import SimulatedSocket, make_end
+from reactor.testing.sockets import SimulatedSocket, make_end, make_pair
 
 if TYPE_CHECKING:
     from reactor.testing.simulation import Host
@@ -33,7 +32,7 @@ class SocketModule:
         if fileno is not None:
             end = self._host.kernel.files.get(fileno)
             if not isinstance(end, End):
-                raise failure(errno.EBADF)
+                raise failure(errno.EBADF if end is None else errno.ENOTSOCK)
             return SimulatedSocket(self._host, end, real.getdefaulttimeout())
         return SimulatedSocket(self._host, make_end(self._host, family, type), real.getdefaulttimeout())
 
@@ -43,8 +42,7 @@ class SocketModule:
         """Like `socket.socketpair`: Unix sockets."""
         if family != getattr(real, "AF_UNIX", 1):
             raise failure(errno.EOPNOTSUPP)
-        one, other = local_pair(self._host.kernel, type)
-        return SimulatedSocket(self._host, one), SimulatedSocket(self._host, other)
+        return make_pair(self._host, type, real.getdefaulttimeout())
 
     def create_connection(
         self, address: tuple[str, int], timeout: float | None = None, source_address: Any = None
@@ -67,12 +65,24 @@ class SocketModule:
         raise failed
 
     def create_server(
-        self, address: Any, *, family: int = real.AF_INET, backlog: int | None = None, reuse_port: bool = False
+        self,
+        address: Any,
+        *,
+        family: int = real.AF_INET,
+        backlog: int | None = None,
+        reuse_port: bool = False,
+        dualstack_ipv6: bool = False,
     ) -> SimulatedSocket:
         """Like `socket.create_server`."""
+        if dualstack_ipv6 and family != real.AF_INET6:
+            raise ValueError("dualstack_ipv6 requires AF_INET6 family")
         sock = self.socket(family)
         try:
             sock.setsockopt(real.SOL_SOCKET, real.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(real.SOL_SOCKET, real.SO_REUSEPORT, 1)
+            if family == real.AF_INET6:
+                sock.setsockopt(real.IPPROTO_IPV6, real.IPV6_V6ONLY, int(not dualstack_ipv6))
             sock.bind(address)
             sock.listen(128 if backlog is None else backlog)
         except OSError:

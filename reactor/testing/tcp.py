@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from reactor.testing.inet import InetEnd
-from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, TIME_WAIT_SECONDS, End, Kernel, failure, is_ipv6, unmapped
+from reactor.testing.kernel import ERR, HUP, IN, OUT, RDHUP, End, Kernel, failure, is_ipv6, unmapped
 from reactor.testing.network import (
     GIVE_UP_SECONDS,
     RETRANSMIT_SECONDS_MAX,
@@ -39,6 +39,14 @@ class State(Enum):
     LISTEN = auto()
     SYN_SENT = auto()
     ESTABLISHED = auto()
+
+
+class Connecting(Enum):
+    """What the socket, which is not the connection, knows of `connect`: enum socket_state."""
+
+    NO = auto()  # SS_UNCONNECTED, or SS_CONNECTED: its state says which
+    YES = auto()  # SS_CONNECTING: the outcome has not been told by a second call yet
+    NEVER = auto()  # SS_DISCONNECTING: it failed, and was shut down before it was told
 
 
 class Fin(Enum):
@@ -109,8 +117,10 @@ class Flow:
         return data
 
     def purge(self) -> None:
-        """Forget what is not on its way yet."""
+        """Forget what is not on its way yet; a listener whose handshake that was waits for it no longer."""
         self.unsent.clear()
+        if any(then in (self.source.acknowledged, self.target.forget) for _, then, _ in self._held):
+            self.target.forget()
         self._held.clear()
 
     def _update(self) -> None:
@@ -122,7 +132,7 @@ class Flow:
 
     def _retry(self, delay: float, waited: float) -> None:
         if self.path.is_cut and self._held:
-            if waited > GIVE_UP_SECONDS:
+            if waited > GIVE_UP_SECONDS - RETRANSMIT_SECONDS_MIN:  # a sum of floats may miss it by little
                 self.source.give_up(errno.ETIMEDOUT)
             else:
                 self._try_again(min(2 * delay, RETRANSMIT_SECONDS_MAX), waited)
@@ -159,11 +169,14 @@ class Flow:
     def _strike(self, data: bytes) -> None:
         """The fault: after some bytes both ends are told of a reset that neither sent."""
         self.reset_after = -1
-        self.purge()
-        if data:
-            self.flying += len(data)
-            self.carry(len(data), self._arrive, data)
-        self.carry(0, self.target.reset)
+        self.unsent.clear()
+        self.flying += len(data)
+        self.carry(len(data), self._arrive, data)
+        self.carry(0, self._struck)
+
+    def _struck(self) -> None:
+        # The source last: its end forgets what is held up on a path that is cut, and that may be the reset of the other.
+        self.target.reset()
         self.source.kernel.sim.after(self.path.latency, self.source.reset)
 
 
@@ -177,26 +190,30 @@ class Tcp(InetEnd):
     #: The FIN has come: SOCK_DONE.
     done: bool = attrs.field(default=False, init=False)
     _ended_first: bool = attrs.field(default=False, init=False)
-    # `connect` was called, and its outcome not told by a second call yet: SS_CONNECTING.
-    _connecting: bool = attrs.field(default=False, init=False)
+    _connecting: Connecting = attrs.field(default=Connecting.NO, init=False)
     backlog: int = attrs.field(default=0, init=False)
     queue: deque[Tcp] = attrs.field(factory=deque, init=False, repr=False)
-    _coming: int = attrs.field(default=0, init=False)  # between SYN and the accept queue
+    _coming: dict[Tcp, None] = attrs.field(factory=dict, init=False, repr=False)  # between SYN and the accept queue
     _listener: Tcp | None = attrs.field(default=None, init=False, repr=False)
+    #: Whether a reset by fault is to strike its connection, sooner or later.
+    is_doomed: bool = attrs.field(default=False, init=False, repr=False)
 
     # Calls
 
     def listen(self, backlog: int) -> None:
         if self.state not in (State.CLOSED, State.LISTEN) or self.peer is not None:
             raise failure(errno.EINVAL)
-        if not self.host:
-            self.occupy(self.wildcard, 0)
+        if not self.port:
+            self.occupy(self.host or self.wildcard, 0)
         self.kernel.check_listen(self)
         self.state, self.backlog = State.LISTEN, max(0, backlog)
 
     def connect(self, address: Any) -> int:
-        if self._connecting:
+        self.resolve(address)
+        if self._connecting is Connecting.YES:
             return self._connect_again()
+        if self._connecting is Connecting.NEVER:
+            return errno.EINVAL
         if self.state is not State.CLOSED or self.peer is not None:
             return errno.EISCONN
         target = self.aim(address)
@@ -204,9 +221,9 @@ class Tcp(InetEnd):
         if any(other is not self and (other.peer, other.host) == (target, self.host) for other in others):
             return errno.EADDRNOTAVAIL
         self.peer = target
-        self.state, self._connecting = State.SYN_SENT, True
+        self.state, self._connecting = State.SYN_SENT, Connecting.YES
         self.kernel.progress += 1
-        self._syn(0)
+        self._syn(0, target)
         return errno.EINPROGRESS
 
     def accept(self) -> tuple[End, Any]:
@@ -267,15 +284,16 @@ class Tcp(InetEnd):
             self._disconnect()
             self.error = errno.ECONNRESET
             return
-        was_closed, was_shut = self.state is State.CLOSED, self.write_shut
-        self._connecting &= was_closed  # inet_shutdown: SS_CONNECTING becomes SS_CONNECTED
+        was_closed = self.state is State.CLOSED
+        if self._connecting is Connecting.YES:  # inet_shutdown
+            self._connecting = Connecting.NEVER if was_closed else Connecting.NO
         self.read_shut |= read
         self.write_shut |= write
         self.kernel.progress += 1
         if was_closed:
             self.touch()
             raise failure(errno.ENOTCONN)
-        if write and not was_shut:
+        if write:
             self._send_fin()
         self.touch()
 
@@ -310,10 +328,8 @@ class Tcp(InetEnd):
             if self.lingers_zero or self.incoming.arrived:
                 self.abort()
             else:
-                self.read_shut = True
-                if not self.write_shut:
-                    self.write_shut = True
-                    self._send_fin()
+                self.read_shut = self.write_shut = True
+                self._send_fin()
         else:
             self.state = State.CLOSED
             self.kernel.leave_port(self)
@@ -324,43 +340,46 @@ class Tcp(InetEnd):
 
     # Opening
 
-    def _syn(self, tries: int) -> None:
+    def _is_calling(self, peer: tuple[str, int]) -> bool:
+        """Whether the connect to this very *peer* goes on; another one may have begun meanwhile."""
+        return self.state is State.SYN_SENT and self.peer is peer
+
+    def _syn(self, tries: int, peer: tuple[str, int]) -> None:
         """Send the first packet, and again while nobody answers."""
-        if self.state is not State.SYN_SENT or self.peer is None:
+        if not self._is_calling(peer):
             return
-        sim, target = self.kernel.sim, unmapped(self.peer[0])
+        sim, target = self.kernel.sim, unmapped(peer[0])
         kernel = self.kernel if self.kernel.is_own(target) else sim.kernel_at(target)
         if target in sim.swallowed:
             pass
         elif kernel is None:
-            sim.after(UNREACHABLE_SECONDS, self._unreachable)
+            sim.after(UNREACHABLE_SECONDS, self._fail, peer, errno.EHOSTUNREACH)
             return
         elif not (path := sim.path(self.kernel.host, kernel.host)).is_cut:
-            sim.at(path.arrival(sim.now), self._arrive_at, kernel, target, path)
+            sim.at(path.arrival(sim.now), self._arrive_at, kernel, peer, path)
         before = SYN_SECONDS[tries - 1] if tries else 0.0
         if tries < len(SYN_SECONDS):
-            sim.after(SYN_SECONDS[tries] - before, self._syn, tries + 1)
+            sim.after(SYN_SECONDS[tries] - before, self._syn, tries + 1, peer)
         else:
-            sim.after(SYN_GIVE_UP_SECONDS - before, self._unanswered)
+            sim.after(SYN_GIVE_UP_SECONDS - before, self._fail, peer, errno.ETIMEDOUT)
 
-    def _arrive_at(self, kernel: Kernel, target: str, path: Path) -> None:
+    def _arrive_at(self, kernel: Kernel, peer: tuple[str, int], path: Path) -> None:
         """The SYN is there: a listener takes it, or drops it if its queue is full; nobody there means RST."""
-        if self.state is not State.SYN_SENT or self.peer is None or self.outgoing is not None:
+        if not self._is_calling(peer) or self.outgoing is not None:
             return
         sim = self.kernel.sim
-        ends = list(kernel.bound_to(socket.SOCK_STREAM, target, self.peer[1]))
+        ends = list(kernel.bound_to(socket.SOCK_STREAM, unmapped(peer[0]), peer[1]))
         listeners = [end for end in ends if end.state is State.LISTEN]
         if listeners:
             reuse = len(listeners) > 1 and listeners[1].host == listeners[0].host
             listener = listeners[sim.ports.below(len(listeners))] if reuse else listeners[0]
-            if len(listener.queue) + listener._coming <= listener.backlog:
-                listener._coming += 1
+            if len(listener.queue) + len(listener._coming) <= listener.backlog:
                 self._meet(kernel, listener, path)
         elif self in ends:  # the simultaneous open with oneself: RFC 9293, 3.5
             self._join(self, path, path)
             self._established()
         else:
-            sim.after(path.latency, self._refused)
+            sim.after(path.latency, self._fail, peer, errno.ECONNREFUSED)
 
     def _meet(self, kernel: Kernel, listener: Tcp, path: Path) -> None:
         """The listener's kernel makes the other end, and answers."""
@@ -373,6 +392,7 @@ class Tcp(InetEnd):
         child.options.update(listener.options)
         child.send_buffer, child.receive_buffer = listener.send_buffer, listener.receive_buffer
         child.state, child._listener = State.ESTABLISHED, listener
+        listener._coming[child] = None
         kernel.take_name(child)
         back = sim.path(kernel.host, self.kernel.host)
         self._join(child, path, back)
@@ -384,24 +404,26 @@ class Tcp(InetEnd):
         other.outgoing = self.incoming = self.outgoing if other is self else Flow(other, self, back)
         strike = self.kernel.sim.dice_of.reset
         if strike.roll():
+            self.is_doomed = other.is_doomed = True
             details = strike.details()
             flow = self.outgoing if details.below(2) else other.outgoing
             flow.reset_after = details.below(_RESET_BYTES_MAX)
 
     def _answered(self, listener: Tcp, child: Tcp) -> None:
         """SYN and ACK have come back: this side is connected, and says so."""
-        assert self.outgoing is not None
-        if self.is_closed or self.state is not State.SYN_SENT:
-            self.outgoing.carry(0, self._cancelled, listener, child)
+        flow = child.incoming
+        assert flow is not None
+        if self.outgoing is not flow or self.state is not State.SYN_SENT:
+            flow.carry(0, child.forget)
             return
         self._established()
-        self.outgoing.carry(0, self._acknowledged, listener, child)
+        flow.carry(0, self.acknowledged, listener, child)
 
     def _established(self) -> None:
         self.state = State.ESTABLISHED
         self.touch()
 
-    def _acknowledged(self, listener: Tcp, child: Tcp) -> None:
+    def acknowledged(self, listener: Tcp, child: Tcp) -> None:
         """The listener's side has the ACK: its program may accept."""
         late = listener.kernel.sim.dice_of.slow_accept
         if late.roll():
@@ -411,35 +433,37 @@ class Tcp(InetEnd):
             self._enter_queue(listener, child)
 
     def _enter_queue(self, listener: Tcp, child: Tcp) -> None:
-        listener._coming -= 1
+        child.leave_listener()
         if listener.state is not State.LISTEN:
             child.is_closed = True
-            child.abort()
+            if child.state is State.ESTABLISHED:
+                child.abort()
             return
         listener.queue.append(child)
         listener.touch()
 
-    def _cancelled(self, listener: Tcp, child: Tcp) -> None:
-        listener._coming -= 1
-        child.state = State.CLOSED
-        child.kernel.free_name(child)
+    def forget(self) -> None:
+        """Be gone before anybody has accepted: who connected has given up, or his answer will never come."""
+        self.state = State.CLOSED
+        self.leave_listener()
+        self.kernel.free_name(self)
 
-    def _refused(self) -> None:
-        self.give_up(errno.ECONNREFUSED)
+    def leave_listener(self) -> None:
+        """Count no longer among those that come to a listener."""
+        if self._listener is not None:
+            self._listener._coming.pop(self, None)
+            self._listener = None
 
-    def _unreachable(self) -> None:
-        if self.state is State.SYN_SENT:
-            self.give_up(errno.EHOSTUNREACH)
-
-    def _unanswered(self) -> None:
-        if self.state is State.SYN_SENT:
-            self.give_up(errno.ETIMEDOUT)
+    def _fail(self, peer: tuple[str, int], number: int) -> None:
+        """The connect to *peer* has failed, if it still goes on."""
+        if self._is_calling(peer):
+            self.give_up(number)
 
     def _connect_again(self) -> int:
         """inet_stream_connect, in SS_CONNECTING."""
         if self.state is State.SYN_SENT:
             return errno.EALREADY
-        self._connecting = False
+        self._connecting = Connecting.NO
         if self.state is State.CLOSED:
             number = self.take_error() or errno.ECONNABORTED
             self._disconnect()
@@ -448,7 +472,7 @@ class Tcp(InetEnd):
 
     def _disconnect(self) -> None:
         """tcp_disconnect: as good as new, but for a port that the program has chosen."""
-        self.state, self.peer, self._connecting = State.CLOSED, None, False
+        self.state, self.peer, self._connecting = State.CLOSED, None, Connecting.NO
         self.read_shut = self.write_shut = self.done = False
         self.incoming = self.outgoing = None
         self.touch()
@@ -474,11 +498,12 @@ class Tcp(InetEnd):
         if self.done and self.outgoing is not None and self.outgoing.fin is Fin.ACKNOWLEDGED:
             self._done()
             if self._ended_first:
-                self.kernel.take_name(self, self.kernel.sim.now + TIME_WAIT_SECONDS)
+                self.kernel.wait_with_name(self)
 
     def _done(self) -> None:
         """tcp_done."""
         self.state = State.CLOSED
+        self.leave_listener()
         self.read_shut = self.write_shut = True
         self.kernel.leave_port(self)
         self.kernel.free_name(self)

@@ -33,10 +33,10 @@ class Udp(InetEnd):
     def send(self, data: bytes, address: Any = None) -> int:
         if address is None and self.peer is None:
             raise failure(errno.EDESTADDRREQ)
-        if self.write_shut:
-            raise failure(errno.EPIPE)
         if self.error:
             raise failure(self.take_error())
+        if self.write_shut:
+            raise failure(errno.EPIPE)
         if len(data) > DATAGRAM_BYTES_MAX:
             raise failure(errno.EMSGSIZE)
         if address is not None and not address[1]:
