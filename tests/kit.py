@@ -358,7 +358,7 @@ class FaultySocket(socket.socket):
         return super().send(data, *args)
 
     def sendmsg(self, *args: Any) -> int:
-        self.system.trip("send")
+        self.fault.trip("send")
         return super().sendmsg(*args)
 
     def connect_ex(self, address: Any) -> int:
