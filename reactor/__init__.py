@@ -3,19 +3,26 @@
 from reactor.acceptor import Acceptor
 from reactor.addresses import Address, AddressLike, Inet, Unix
 from reactor.addresses import parse as parse_address
+from reactor.codecs import Chunks, Codec, Mapped
 from reactor.connector import Connector
+from reactor.counted import Fixed, LengthPrefixed, Netstring, Varint
+from reactor.delimited import Lines, Until
 from reactor.dialer import Dial
 from reactor.errors import (
     AddressError,
     AddressInUse,
     AlreadyRunning,
     Attempt,
+    BadMessage,
     BufferOverflow,
     CloseKind,
     CloseReason,
     ConnectError,
     ConnectTimeout,
     DelayError,
+    FrameTooLong,
+    FrameTruncated,
+    FramingError,
     HandlerReused,
     IllegalMove,
     ListenError,
@@ -30,6 +37,7 @@ from reactor.errors import (
 )
 from reactor.handler import Handler
 from reactor.loop import ErrorContext, Loop, Stats
+from reactor.messages import MessageStream
 from reactor.options import Limits, ListenOptions
 from reactor.poller import READ, WRITE
 from reactor.reactor import Reactor
@@ -48,23 +56,35 @@ __all__ = [
     "AddressLike",
     "AlreadyRunning",
     "Attempt",
+    "BadMessage",
     "BufferOverflow",
+    "Chunks",
     "CloseKind",
     "CloseReason",
+    "Codec",
     "ConnectError",
     "ConnectTimeout",
     "Connector",
     "DelayError",
     "Dial",
     "ErrorContext",
+    "Fixed",
+    "FrameTooLong",
+    "FrameTruncated",
+    "FramingError",
     "Handler",
     "HandlerReused",
     "IllegalMove",
     "Inet",
+    "LengthPrefixed",
     "Limits",
+    "Lines",
     "ListenError",
     "ListenOptions",
     "Loop",
+    "Mapped",
+    "MessageStream",
+    "Netstring",
     "NotConnected",
     "Reactor",
     "ReactorClosed",
@@ -78,7 +98,9 @@ __all__ = [
     "Timer",
     "Unix",
     "Unsupported",
+    "Until",
     "UsageError",
+    "Varint",
     "WrongThread",
     "parse_address",
 ]
