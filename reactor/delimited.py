@@ -117,7 +117,7 @@ class Until(Delimited):
         keep: messages have their delimiters, those given to `encode`, too. Without it, `encode` puts the first one.
     """
 
-    delimiters: tuple[bytes, ...] = attrs.field(converter=tuple, validator=_delimiters)
+    delimiters: tuple[bytes, ...] = attrs.field(validator=_delimiters)
     _pattern: re.Pattern[bytes] = attrs.field(init=False, repr=False)
 
     def __init__(self, *delimiters: bytes, maximum: int = LINE_BYTES_MAX, keep: bool = False) -> None:

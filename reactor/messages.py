@@ -21,7 +21,7 @@ from reactor.stream import Stream
 MESSAGES_PER_PASS = 256
 #: After a change of codec, input is cut in pieces that begin with this size and double: what a codec cuts ahead, and the
 #: next change undoes, is so no more than has been used before.
-PIECE_BYTES_FIRST = 1024
+PIECE_BYTES_FIRST = 256
 
 _FLOWING = Reading.FLOWING
 #: The states in which the program may still get something.

@@ -31,7 +31,7 @@ from reactor import (
 
 MEBIBYTE = 1024 * 1024
 #: How long the stream is that is cut at every place. A mebibyte takes some seconds for each codec.
-CUT_BYTES = int(os.environ.get("REACTOR_TEST_CUT_BYTES", "20000"))
+CUT_BYTES = int(os.environ.get("REACTOR_TEST_CUT_BYTES", "6000"))
 
 
 def text_lines() -> Mapped[str, str, bytes, bytes]:
@@ -107,7 +107,7 @@ def test_a_stream_cut_at_every_place_gives_the_same_messages(make: Callable[[], 
 @cut_by_each
 def test_a_byte_at_a_time(make: Callable[[], Codec[Any, Any]]) -> None:
     """One byte in each chunk is enough; each message comes with its last byte."""
-    messages = messages_for(make, 2, 20000)
+    messages = messages_for(make, 2, 5000)
     codec, came = make(), 0
     for message in messages:
         wire = codec.encode(message)
@@ -118,7 +118,7 @@ def test_a_byte_at_a_time(make: Callable[[], Codec[Any, Any]]) -> None:
     assert came == len(messages)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 @cut_by_each
 def test_any_cuts(make: Callable[[], Codec[Any, Any]], data: st.DataObject) -> None:
@@ -135,7 +135,7 @@ def test_any_cuts(make: Callable[[], Codec[Any, Any]], data: st.DataObject) -> N
     assert fed(make(), rest) == messages[len(came) :]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 @cut_by_each
 def test_messages_that_do_not_count_are_given_back(make: Callable[[], Codec[Any, Any]], data: st.DataObject) -> None:
@@ -168,10 +168,10 @@ BIG: dict[str, Callable[[], Codec[bytes, bytes]]] = {
 
 @pytest.mark.parametrize("make", BIG.values(), ids=BIG)
 def test_a_big_message_in_tiny_chunks(make: Callable[[], Codec[bytes, bytes]]) -> None:
-    """A message of a mebibyte in chunks of three bytes costs no more than its bytes: nobody would wait for its square."""
+    """A message of a mebibyte in chunks of seven bytes costs no more than its bytes: nobody would wait for its square."""
     codec = make()
     wire = codec.encode(b"x" * MEBIBYTE)
-    assert fed(codec, *(wire[place : place + 3] for place in range(0, len(wire), 3))) == [b"x" * MEBIBYTE]
+    assert fed(codec, *(wire[place : place + 7] for place in range(0, len(wire), 7))) == [b"x" * MEBIBYTE]
 
 
 @pytest.mark.parametrize("make", [Lines, LengthPrefixed, Varint, Netstring, lambda: Until(b";"), text_lines])

@@ -110,6 +110,15 @@ def test_until_has_a_maximum() -> None:
     assert fed_until_error(codec, b"x") == []
 
 
+def test_the_rest_after_some_of_the_messages() -> None:
+    """It begins after the delimiter of the last one that counts."""
+    for codec in (Until(b";", b"END"), Lines(b";")):
+        assert fed(codec, b"a;b", b";c;d") == [b"a", b"b", b"c"]
+        assert codec.take_rest(1) == b"c;d"
+        assert fed(codec, b"a;b;c") == [b"a", b"b"]
+        assert codec.take_rest(1) == b"b;c"
+
+
 def test_delimiters_that_cannot_be_are_refused() -> None:
     """A delimiter is bytes, at least one; one that hides another is refused; so is a maximum that is none."""
     for make in (lambda: Lines(b""), lambda: Lines("\n"), lambda: Until(b""), lambda: Until("x")):  # type: ignore[arg-type]
