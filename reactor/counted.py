@@ -232,17 +232,21 @@ class Netstring(Prefixed):
     """
 
     _trailer: bytes = attrs.field(default=b",", init=False, repr=False)
+    # One digit more than there can be is enough to know; int() of a megabyte of them would take long.
+    _front: int = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._front = len(str(self.maximum)) + 1
 
     @property
     def _head_bytes_max(self) -> int:
-        return len(str(self.maximum)) + 1
+        return self._front
 
     def encode(self, message: bytes) -> bytes:
         return b"%d:%b," % (self._check_size(message), message)
 
     def _head(self, data: bytes, start: int) -> tuple[int, int] | int | FramingError:
-        # One digit more than there can be is enough to know; int() of a megabyte of them would take long.
-        found = _DIGITS.match(data, start, start + self._head_bytes_max)
+        found = _DIGITS.match(data, start, start + self._front)
         digits = found[0] if found else b""
         if len(digits) > 1 and digits.startswith(b"0"):
             return FramingError("a netstring's length has a leading zero")
