@@ -44,6 +44,9 @@ nitpick_ignore_regex = [
     (r"py:.*", r"attr\..*|attrs\..*"),
     # Type variables have no page.
     (r"py:.*", r"(reactor\.loop\.)?H"),
+    (r"py:.*", r"(reactor\.codecs\.)?(In|Out|Raw|RawOut)"),
+    # What classes share that have one.
+    (r"py:.*", r"abc\.ABC|reactor\.(counted|delimited)\.(Counted|Prefixed|Delimited)"),
 ]
 
 
