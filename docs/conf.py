@@ -47,7 +47,9 @@ nitpick_ignore_regex = [
     # How two of its classes share what they have is no affair of readers.
     (r"py:.*", r"reactor\.testing\.owner\..*"),
     # Type variables have no page.
-    (r"py:.*", r"(reactor\.[\w.]+\.)?(H|Message|Message_co)"),
+    (r"py:.*", r"(reactor\.[\w.]+\.)?(H|Message|Message_co|In|Out|Raw|RawOut)"),
+    # What classes share that have one.
+    (r"py:.*", r"abc\.ABC|reactor\.(counted|delimited)\.(Counted|Prefixed|Delimited)"),
 ]
 
 

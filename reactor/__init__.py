@@ -1,16 +1,47 @@
 """The Reactor pattern: one thread, one selector, and handler classes that you subclass."""
 
-from reactor.acceptor import Acceptor
-from reactor.addresses import Address, AddressLike, Inet, Unix
-from reactor.addresses import parse as parse_address
-from reactor.budget import MemoryBudget
-from reactor.connector import Connector
-from reactor.dialer import Dial
+from reactor.acceptor import (
+    Acceptor,
+)
+from reactor.addresses import (
+    Address,
+    AddressLike,
+    Inet,
+    Unix,
+)
+from reactor.addresses import (
+    parse as parse_address,
+)
+from reactor.budget import (
+    MemoryBudget,
+)
+from reactor.codecs import (
+    Chunks,
+    Codec,
+    Mapped,
+)
+from reactor.connector import (
+    Connector,
+)
+from reactor.counted import (
+    Fixed,
+    LengthPrefixed,
+    Netstring,
+    Varint,
+)
+from reactor.delimited import (
+    Lines,
+    Until,
+)
+from reactor.dialer import (
+    Dial,
+)
 from reactor.errors import (
     AddressError,
     AddressInUse,
     AlreadyRunning,
     Attempt,
+    BadMessage,
     BufferOverflow,
     CloseKind,
     CloseReason,
@@ -18,6 +49,9 @@ from reactor.errors import (
     ConnectTimeout,
     DelayError,
     FileShrank,
+    FrameTooLong,
+    FrameTruncated,
+    FramingError,
     HandlerReused,
     IllegalMove,
     ListenError,
@@ -35,23 +69,72 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
-from reactor.handler import Cancellable, Handler
-from reactor.loop import ErrorContext, Loop, Stats
-from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
-from reactor.overrides import OverrideResolver
-from reactor.pipes import Feed, Pipe
-from reactor.poller import READ, WRITE
-from reactor.pool import Pool
-from reactor.proxies import HttpConnect, Proxy
-from reactor.rates import RateGroup, RateLimit
-from reactor.reactor import Reactor
-from reactor.reconnector import Backoff, Reconnector
-from reactor.resolver import Resolver, SystemResolver
-from reactor.signals import SignalHandle
-from reactor.socks5 import Socks5
-from reactor.stream import Stream
-from reactor.system import System
-from reactor.timers import Timer
+from reactor.handler import (
+    Cancellable,
+    Handler,
+)
+from reactor.loop import (
+    ErrorContext,
+    Loop,
+    Stats,
+)
+from reactor.messages import (
+    MessageStream,
+)
+from reactor.options import (
+    ConnectOptions,
+    Keepalive,
+    Limits,
+    ListenOptions,
+)
+from reactor.overrides import (
+    OverrideResolver,
+)
+from reactor.pipes import (
+    Feed,
+    Pipe,
+)
+from reactor.poller import (
+    READ,
+    WRITE,
+)
+from reactor.pool import (
+    Pool,
+)
+from reactor.proxies import (
+    HttpConnect,
+    Proxy,
+)
+from reactor.rates import (
+    RateGroup,
+    RateLimit,
+)
+from reactor.reactor import (
+    Reactor,
+)
+from reactor.reconnector import (
+    Backoff,
+    Reconnector,
+)
+from reactor.resolver import (
+    Resolver,
+    SystemResolver,
+)
+from reactor.signals import (
+    SignalHandle,
+)
+from reactor.socks5 import (
+    Socks5,
+)
+from reactor.stream import (
+    Stream,
+)
+from reactor.system import (
+    System,
+)
+from reactor.timers import (
+    Timer,
+)
 
 __all__ = [
     "READ",
@@ -64,10 +147,13 @@ __all__ = [
     "AlreadyRunning",
     "Attempt",
     "Backoff",
+    "BadMessage",
     "BufferOverflow",
     "Cancellable",
+    "Chunks",
     "CloseKind",
     "CloseReason",
+    "Codec",
     "ConnectError",
     "ConnectOptions",
     "ConnectTimeout",
@@ -77,19 +163,28 @@ __all__ = [
     "ErrorContext",
     "Feed",
     "FileShrank",
+    "Fixed",
+    "FrameTooLong",
+    "FrameTruncated",
+    "FramingError",
     "Handler",
     "HandlerReused",
     "HttpConnect",
     "IllegalMove",
     "Inet",
     "Keepalive",
+    "LengthPrefixed",
     "Limits",
+    "Lines",
     "ListenError",
     "ListenOptions",
     "LookupFailed",
     "Loop",
+    "Mapped",
     "MemoryBudget",
+    "MessageStream",
     "NameNotFound",
+    "Netstring",
     "NotConnected",
     "NotSent",
     "OverrideResolver",
@@ -116,7 +211,9 @@ __all__ = [
     "Timer",
     "Unix",
     "Unsupported",
+    "Until",
     "UsageError",
+    "Varint",
     "WrongThread",
     "parse_address",
 ]

@@ -5,6 +5,7 @@ Each class says whose fault it is and what to do::
     ReactorError
     ├── UsageError               the calling program: mend the call
     │   ├── AddressError         an address that does not parse            (also ValueError)
+    │   ├── BadMessage           a message that its codec cannot send      (also ValueError)
     │   ├── DelayError           a delay or deadline that is not a time    (also ValueError)
     │   ├── HandlerReused        a handler serves one connection, once     (also RuntimeError)
     │   ├── NotConnected         used before there was a connection        (also RuntimeError)
@@ -26,6 +27,9 @@ Each class says whose fault it is and what to do::
     ├── FileShrank               whoever changed a file while it was being sent
     ├── NotSent                  nobody: the connection ended before the bytes had gone
     ├── JournalError             the file: no journal, damaged, or its beginning is lost  (also ValueError)
+    ├── FramingError             the peer: its bytes are no messages; refuse them, hang up
+    │   ├── FrameTooLong         a message beyond the maximum, or without end
+    │   └── FrameTruncated       the end of the input in the middle of a message
     └── IllegalMove              this library: please report it
 
 `ReplayOver` is no `Exception`, so that no `except Exception` of the program that is replayed keeps it: `Divergence`, the
@@ -56,6 +60,10 @@ class UsageError(ReactorError):
 
 class AddressError(UsageError, ValueError):
     """An address that does not parse, or cannot be used here."""
+
+
+class BadMessage(UsageError, ValueError):
+    """A message that a codec cannot encode: too long, or the peer would take it for something else."""
 
 
 class DelayError(UsageError, ValueError):
@@ -167,6 +175,18 @@ class JournalError(ReactorError, ValueError):
     """A file that is no journal, is damaged, or has lost its beginning, so that it cannot be replayed."""
 
 
+class FramingError(ReactorError):
+    """What the peer sent cannot be cut into messages; there is no telling where the next one would begin."""
+
+
+class FrameTooLong(FramingError):
+    """The peer's message is longer than the codec's `maximum`. If the peer is right, raise that."""
+
+
+class FrameTruncated(FramingError):
+    """The peer ended in the middle of a message; so what it sent last is not known."""
+
+
 class IllegalMove(ReactorError):
     """A life cycle was asked for a move that its table does not have: a bug in this library."""
 
@@ -191,7 +211,7 @@ class CloseKind(Enum):
     PEER_END = "ended by the peer first, then closed; everything that was queued has been sent"
     RESET = "reset by the peer"
     TIMEOUT = "a deadline passed"
-    ERROR = "the kernel or the connect attempt failed"
+    ERROR = "the kernel, the connect attempt or the peer failed"
     HANDLER_ERROR = "a hook of this handler raised"
     SHUTDOWN = "the reactor was closed or shut down"
 

@@ -6,6 +6,7 @@ Nothing is waited for by sleeping: each wait is for something that happens, and 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -300,7 +301,7 @@ def test_every_example_explains_itself(stage: Stage, name: str) -> None:
     assert program.finish() == 0
 
 
-@pytest.mark.parametrize("name", ["chat", "echo", "forward"])
+@pytest.mark.parametrize("name", ["chat", "echo", "forward", "tally"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_servers_end_quietly_by_a_signal(stage: Stage, name: str, number: signal.Signals) -> None:
     """A server told to end sends its clients the end, prints nothing, and ends with status 0."""
@@ -323,7 +324,7 @@ def test_servers_end_quietly_by_a_signal(stage: Stage, name: str, number: signal
     assert server.finish() == 0
 
 
-@pytest.mark.parametrize("name", ["chat", "echo", "forward"])
+@pytest.mark.parametrize("name", ["chat", "echo", "forward", "tally"])
 def test_servers_say_why_they_cannot_listen(stage: Stage, name: str) -> None:
     """A server whose address is taken, or none, says so on standard error without a traceback, and ends with status 2."""
     _, taken = stage.listen()
@@ -458,6 +459,41 @@ def test_client_says_that_it_was_reset(stage: Stage) -> None:
     reset(stage.accept(listener))
     assert client.finish() == 1
     assert "reset" in client.take_errors()
+
+
+# tally
+
+
+def test_tally_adds_up_for_each_client(stage: Stage) -> None:
+    """Each request is answered with the total of this client, in order, however the bytes are cut."""
+    _, address = stage.serve("tally")
+    ann, bob = Talker(stage.connect(address)), Talker(stage.connect(address))
+    for piece in (b'{"name": "a", "ad', b'd": 2}\n{"name": "a", "add": 3}', b"\n"):
+        ann.sock.sendall(piece)
+    bob.say('{"name": "a", "add": 7}')
+    totals = [json.loads(talker.hear())["total"] for talker in (ann, ann, bob)]
+    assert totals == [2, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"nonsense\n", "means nothing"),
+        (b'{"name": "a"}\n', "a request is an object"),
+        (b"[" * 1020 + b"\n", "means nothing"),
+        (b"x" * 5000, "longer than 1024 bytes"),
+        (b'{"name": ', "ended 9 bytes after"),
+    ],
+)
+def test_tally_refuses_what_is_no_request(stage: Stage, line: bytes, error: str) -> None:
+    """What came before is answered; then what is wrong is said, and the connection ends."""
+    _, address = stage.serve("tally")
+    sock = stage.connect(address)
+    sock.sendall(b'{"name": "a", "add": 2}\n' + line)
+    sock.shutdown(socket.SHUT_WR)
+    first, last = (json.loads(reply) for reply in read_to_end(sock).splitlines())
+    assert first == {"name": "a", "total": 2, "error": ""}
+    assert error in last["error"]
 
 
 # chat

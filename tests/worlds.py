@@ -35,6 +35,7 @@ CORE = (
     "handler",
     "listening",
     "loop",
+    "messages",
     "periodic",
     "poller",
     "reactor",
