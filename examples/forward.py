@@ -11,7 +11,8 @@ Run it in front of `echo.py`::
     python -m examples.forward --bind 127.0.0.1:7008 127.0.0.1:7007
     python -m examples.echo_client 127.0.0.1:7008 hello
 
-Both addresses may be Unix sockets: `unix:/run/some.sock`.
+The target may be a name, which is looked up anew for each client:
+`python -m examples.forward --bind :8080 example.org:80`. Both addresses may be Unix sockets: `unix:/run/some.sock`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,11 @@ def main() -> None:
         help="where to listen: HOST:PORT, :PORT for every interface, or unix:PATH; port 0 means any free one"
         " (default: %(default)s)",
     )
-    parser.add_argument("target", metavar="TARGET", help="where to connect for each client: HOST:PORT or unix:PATH")
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="where to connect for each client: HOST:PORT, where the host may be a name, or unix:PATH",
+    )
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt), Reactor() as reactor:
         try:

@@ -6,8 +6,8 @@ the one place to count and to go on from.
 
 Run it::
 
-    python -m examples.knock 127.0.0.1:7000-7100 [::1]:22 unix:/run/some.sock
-    python -m examples.knock --timeout 0.2 --at-once 16 127.0.0.1:1-1024
+    python -m examples.knock 127.0.0.1:7000-7100 [::1]:22 example.org:80 unix:/run/some.sock
+    python -m examples.knock --timeout 0.2 --at-once 16 127.0.0.1-9:1-1024 10.0.0.0/28:22
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import ipaddress
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -79,14 +80,33 @@ class Knock(Stream):
 
 
 def expand(text: str) -> Iterator[str]:
-    """Return the addresses that *text*, an address or `HOST:FIRST-LAST`, stands for."""
-    host, _, ports = text.rpartition(":")
-    first, dash, last = ports.partition("-")
-    if text.startswith("unix:") or not dash:
+    """Return the addresses that *text*, `HOSTS:PORTS` or a Unix socket, stands for: every port of every host."""
+    hosts, colon, ports = text.rpartition(":")
+    if text.startswith("unix:") or not colon:
         return iter([text])
-    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 65535):
-        raise argparse.ArgumentTypeError(f"{ports!r} is no range of ports, such as 7000-7100")
-    return (f"{host}:{port}" for port in range(int(first), int(last) + 1))
+    every_port = _range(ports, 65535, "ports, such as 7000-7100") if "-" in ports else [ports]
+    return (f"{host}:{port}" for host in _hosts(hosts) for port in every_port)
+
+
+def _hosts(text: str) -> Iterable[str]:
+    """Return the hosts that *text* stands for: `10.0.0.0/28`, `[fd00::]/120`, `127.0.0.1-9`, or one by itself."""
+    if "/" in text:
+        try:
+            network = ipaddress.ip_network(text.replace("[", "").replace("]", ""))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return (f"[{host}]" if host.version == 6 else str(host) for host in network.hosts())
+    head, _, last = text.rpartition(".")
+    if "-" in last and head.replace(".", "").isdecimal():
+        return (f"{head}.{number}" for number in _range(last, 255, "hosts, such as 127.0.0.1-9"))
+    return [text]
+
+
+def _range(text: str, most: int, what: str) -> range:
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= most):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of {what}")
+    return range(int(first), int(last) + 1)
 
 
 def _positive(text: str) -> int:
@@ -100,7 +120,11 @@ def main() -> None:
     """Knock everywhere, once."""
     parser = argparse.ArgumentParser(description="Try to connect to many addresses, and print what becomes of each.")
     parser.add_argument(
-        "addresses", metavar="ADDRESS", nargs="+", type=expand, help="HOST:PORT, HOST:FIRST-LAST, or unix:PATH"
+        "addresses",
+        metavar="ADDRESS",
+        nargs="+",
+        type=expand,
+        help="HOSTS:PORTS, with a name, an address, 127.0.0.1-9 or 10.0.0.0/28, and PORT or FIRST-LAST; or unix:PATH",
     )
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=float, default=1.0, help="deadline of each attempt (default: %(default)g)"

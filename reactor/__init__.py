@@ -19,7 +19,11 @@ from reactor.errors import (
     HandlerReused,
     IllegalMove,
     ListenError,
+    LookupFailed,
+    NameNotFound,
     NotConnected,
+    PoolFull,
+    ProxyError,
     ReactorClosed,
     ReactorError,
     StreamBusy,
@@ -28,12 +32,18 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
-from reactor.handler import Handler
+from reactor.handler import Cancellable, Handler
 from reactor.loop import ErrorContext, Loop, Stats
-from reactor.options import Limits, ListenOptions
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
+from reactor.overrides import OverrideResolver
 from reactor.poller import READ, WRITE
+from reactor.pool import Pool
+from reactor.proxies import HttpConnect, Proxy
 from reactor.reactor import Reactor
+from reactor.reconnector import Backoff, Reconnector
+from reactor.resolver import Resolver, SystemResolver
 from reactor.signals import SignalHandle
+from reactor.socks5 import Socks5
 from reactor.stream import Stream
 from reactor.system import System
 from reactor.timers import Timer
@@ -48,10 +58,13 @@ __all__ = [
     "AddressLike",
     "AlreadyRunning",
     "Attempt",
+    "Backoff",
     "BufferOverflow",
+    "Cancellable",
     "CloseKind",
     "CloseReason",
     "ConnectError",
+    "ConnectOptions",
     "ConnectTimeout",
     "Connector",
     "DelayError",
@@ -59,22 +72,35 @@ __all__ = [
     "ErrorContext",
     "Handler",
     "HandlerReused",
+    "HttpConnect",
     "IllegalMove",
     "Inet",
+    "Keepalive",
     "Limits",
     "ListenError",
     "ListenOptions",
+    "LookupFailed",
     "Loop",
+    "NameNotFound",
     "NotConnected",
+    "OverrideResolver",
+    "Pool",
+    "PoolFull",
+    "Proxy",
+    "ProxyError",
     "Reactor",
     "ReactorClosed",
     "ReactorError",
+    "Reconnector",
+    "Resolver",
     "SignalHandle",
+    "Socks5",
     "Stats",
     "Stream",
     "StreamBusy",
     "StreamClosed",
     "System",
+    "SystemResolver",
     "Timer",
     "Unix",
     "Unsupported",

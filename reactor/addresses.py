@@ -15,6 +15,9 @@ import attrs
 from reactor.errors import AddressError
 
 IPV4_MAPPED = "::ffff:"
+#: Octets of a name with the final dot, and of what stands between its dots: RFC 1035, 2.3.4.
+HOST_NAME_MAX = 254
+LABEL_MAX = 63
 
 
 @attrs.frozen
@@ -127,6 +130,23 @@ def unix(path: str) -> Unix:
     if not name or (not abstract and "\0" in name):
         raise AddressError(f"a Unix socket needs a path or an @name, not {path!r}")
     return Unix(name, abstract)
+
+
+def host_name(name: str) -> str:
+    """Return *name* as resolvers and proxies take it: ASCII, by IDNA where it is not (RFC 3490).
+
+    Raises:
+        AddressError: it cannot be a host's name: a label is empty or longer than 63 octets (RFC 1035, 2.3.4), or has
+            characters that no name has.
+    """
+    try:
+        ascii_name = name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise AddressError(f"{name!r} is no host name: {error.__cause__ or error}") from error
+    labels = ascii_name.removesuffix(".").split(".")
+    if len(ascii_name) > HOST_NAME_MAX or not all(0 < len(label) <= LABEL_MAX for label in labels):
+        raise AddressError(f"{name!r} is no host name: a part between its dots is empty or too long")
+    return ascii_name
 
 
 def numeric_family(host: str) -> int:

@@ -19,7 +19,10 @@ from reactor.addresses import Address, Inet, parse
 from reactor.errnos import Answer
 from reactor.errors import LOCAL_ABORT, AddressError, CloseKind, CloseReason, as_os_error
 from reactor.handler import Handler
+from reactor.line import Line
+from reactor.options import CONNECT_OPTIONS, ConnectOptions
 from reactor.poller import WRITE
+from reactor.sockets import prepare
 from reactor.states import CONNECTING, Connecting, ConnectingEvent, move
 from reactor.system import close
 from reactor.timers import seconds
@@ -27,9 +30,6 @@ from reactor.timers import seconds
 if TYPE_CHECKING:
     from reactor.reactor import Reactor
 
-#: Seconds until a Unix socket with a full backlog is tried again, doubled each time.
-RETRY_SECONDS_MIN = 0.001
-RETRY_SECONDS_MAX = 0.05
 #: A socket that connected to itself is thrown away and another one tried, this often.  # Go: 2
 SELF_CONNECTS_MAX = 2
 
@@ -41,6 +41,8 @@ class Connector(Handler):
     Args:
         address: where to; numeric, or a Unix socket.
         timeout: seconds until the attempt fails with `TimeoutError`; None: as long as the kernel tries.
+        options: how the socket is made; *family* and what concerns several addresses is the dialer's.
+        given: an unconnected socket to be used, which belongs to the connector from `start` on. Default: a new one.
 
     Raises:
         AddressError: the address does not parse, or names a host.
@@ -49,9 +51,10 @@ class Connector(Handler):
 
     address: Address = attrs.field(converter=parse)
     timeout: float | None = attrs.field(default=None, kw_only=True)
+    options: ConnectOptions = attrs.field(default=CONNECT_OPTIONS, kw_only=True, repr=False)
+    given: socket.socket | None = attrs.field(default=None, kw_only=True, repr=False)
 
     _state: Connecting = attrs.field(init=False, repr=False, default=Connecting.NEW)
-    _retry: float = attrs.field(init=False, repr=False, default=RETRY_SECONDS_MIN)
     _self_connects: int = attrs.field(init=False, repr=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -82,7 +85,7 @@ class Connector(Handler):
         if self.timeout is not None:
             self.call_later(self.timeout, self._timed_out)
         try:
-            sock = reactor.system.socket(self.address.family)
+            sock = self._make_socket()
         except OSError as error:
             self._fail(error)
             return self
@@ -92,7 +95,10 @@ class Connector(Handler):
             close(sock)
             self._fail(as_os_error(error))
             return self
-        self._connect()
+        if self.address in reactor.lines:
+            self._stand_in_line()  # who has waited longer goes first
+        else:
+            self._ask()
         return self
 
     def cancel(self) -> bool:
@@ -133,17 +139,29 @@ class Connector(Handler):
         return f", connects to {self.address}, {self._state.name}"
 
     def _closing(self) -> None:
+        if self._state is Connecting.RETRYING and self.address in self.reactor.lines:
+            self.reactor.lines[self.address].leave(self)
         self._state = move(CONNECTING, self._state, ConnectingEvent.FINISH)
 
     # The steps
 
-    def _connect(self) -> None:
-        """Call connect(2), once, or once more if it has started nothing."""
+    def _make_socket(self) -> socket.socket:
+        """Return the socket that was given, or a new one, with the options set."""
+        sock = self.reactor.system.socket(self.address.family) if self.given is None else self.given
+        try:
+            prepare(self.reactor.system, sock, self.address.family, self.options)
+        except BaseException:
+            close(sock)
+            raise
+        return sock
+
+    def _ask(self) -> bool:
+        """Call connect(2), once, or once more if it has started nothing: then return False, and stand in line."""
         try:
             number = self.sock.connect_ex(self.reactor.system.sockaddr(self.address))
         except (OSError, ValueError, OverflowError) as error:  # a path that is too long
             self._fail(as_os_error(error))
-            return
+            return True
         answer = errnos.connect_answer(self.address.family, number)
         if answer is Answer.CONNECTED:
             self.call_soon(self._connected)  # at once, but not from here: start() is still on the stack
@@ -154,11 +172,19 @@ class Connector(Handler):
             except Exception as error:
                 self._fail(as_os_error(error))
         elif answer is Answer.RETRY:
-            self._state = move(CONNECTING, self._state, ConnectingEvent.RETRY)
-            self.call_later(self._retry, self._connect)
-            self._retry = min(2 * self._retry, RETRY_SECONDS_MAX)
+            self._stand_in_line()
+            return False
         else:
             self._fail(OSError(number, os.strerror(number)))
+        return True
+
+    def _stand_in_line(self) -> None:
+        """Wait for room in the backlog, behind those who came before; who stands there already stays where it is."""
+        self._state = move(CONNECTING, self._state, ConnectingEvent.RETRY)
+        lines = self.reactor.lines
+        if self.address not in lines:
+            lines[self.address] = Line(self.reactor, self.address)
+        lines[self.address].join(self)
 
     def _connected(self) -> None:
         """Hand over, unless the two ends are one."""
@@ -189,17 +215,17 @@ class Connector(Handler):
         self._self_connects += 1
         self.reactor.poller.forget(self)
         close(self.sock, reset=True)
-        if self._self_connects > SELF_CONNECTS_MAX:
+        if self._self_connects > SELF_CONNECTS_MAX or self.given is not None:
             self._fail(ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens: the socket connected to itself"))
             return
         self._state = Connecting.NEW
         try:
-            self.sock = self.reactor.system.socket(self.address.family)
+            self.sock = self._make_socket()
         except OSError as error:
             self._fail(error)
             return
         self._fd = self.sock.fileno()
-        self._connect()
+        self._ask()
 
     def _timed_out(self) -> None:
         self._fail(TimeoutError(errno.ETIMEDOUT, f"no answer within {self.timeout:g} s"))

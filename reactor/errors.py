@@ -17,7 +17,11 @@ Each class says whose fault it is and what to do::
     ├── ListenError              the machine: address in use, no permission…  (also OSError)
     │   └── AddressInUse         somebody is alive behind that address
     ├── ConnectError             the network or the peer: retry, or give up   (also OSError)
-    │   └── ConnectTimeout       nobody answered in time                      (also TimeoutError)
+    │   ├── ConnectTimeout       nobody answered in time                      (also TimeoutError)
+    │   ├── LookupFailed         the resolver: no answer, or a useless one
+    │   │   └── NameNotFound     the name: nobody knows it
+    │   └── ProxyError           the proxy: it refuses, or speaks another protocol
+    ├── PoolFull                 the load: more jobs than the threads' queue holds
     ├── BufferOverflow           the peer: it reads more slowly than we write
     ├── JournalError             the file: no journal, damaged, or its beginning is lost  (also ValueError)
     └── IllegalMove              this library: please report it
@@ -103,7 +107,7 @@ def as_os_error(error: Exception) -> OSError:
 
 @attrs.frozen
 class Attempt:
-    """One address that was tried: what it answered, and after how many seconds."""
+    """One address that was tried, or one name that was looked up: what was answered, and after how many seconds."""
 
     address: Address
     error: OSError
@@ -111,13 +115,38 @@ class Attempt:
 
 
 class ConnectError(ReactorError, OSError):
-    """No connection came about; `attempts` holds each address that was tried."""
+    """No connection came about; `attempts` holds each address that was tried, in the order in which they were begun."""
 
     attempts: tuple[Attempt, ...] = ()
+    #: Addresses whose turn had not come before the deadline.
+    untried: tuple[Address, ...] = ()
+    #: What it was busy with when it ended: "lookup", "connect" or "proxy".
+    phase: str = "connect"
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
     """No connection came about before the deadline."""
+
+
+class LookupFailed(ConnectError):
+    """A name could not be looked up: the resolver did not answer, or could not; trying again later may help."""
+
+    phase = "lookup"
+
+
+class NameNotFound(LookupFailed):
+    """There is no such name, or it has no address of the family that was asked for."""
+
+
+class ProxyError(ConnectError):
+    """A proxy was reached and did not connect; `reply` is what it said: an HTTP status, a SOCKS reply code, or None."""
+
+    phase = "proxy"
+    reply: int | None = None
+
+
+class PoolFull(ReactorError):
+    """Threads have more to do than their queue may hold; start less at once, or allow a longer queue."""
 
 
 class BufferOverflow(ReactorError):

@@ -30,7 +30,17 @@ _PACKAGE = __name__.partition(".")[0]
 class Cancellable(Protocol):
     """Something under way that can be given up."""
 
-    def cancel(self) -> bool: ...
+    def cancel(self) -> bool:
+        """Give up: nothing is called any more. True if it was still under way."""
+        ...
+
+
+class Sponsor(Protocol):
+    """What has promised a handler its socket, or wants to know when it has lost it."""
+
+    def _is_over(self, handler: Handler) -> None:
+        """*handler* is closed or detached. No user code may be called from here."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -52,7 +62,7 @@ class Handler:
     _told: int = attrs.field(init=False, repr=False, default=0)  # the interest that the kernel knows of; the poller's
     _counts: bool = attrs.field(init=False, repr=False, default=True)  # whether `run` goes on for its sake
     _timers: set[Timer] | None = attrs.field(init=False, repr=False, default=None)
-    _attempt: Cancellable | None = attrs.field(init=False, repr=False, default=None)  # while CLAIMED: what will bind it
+    _sponsor: Sponsor | None = attrs.field(init=False, repr=False, default=None)
 
     def __init_subclass__(cls) -> None:
         """Refuse, outside the library, a name that would replace one of its private ones, or a value that its fields hide.
@@ -129,6 +139,7 @@ class Handler:
             raise NotConnected(f"{type(self).__name__} has no socket to detach")
         self.reactor.check()
         self._life = move(LIFE, self._life, LifeEvent.DETACH)
+        self._part()
         self.reactor.release(self)
         return self.sock
 
@@ -167,17 +178,17 @@ class Handler:
         """What `Loop.dump` says of it beside its class, descriptor and interest."""
         return ""
 
-    def _claim(self, reactor: Reactor, attempt: Cancellable | None = None) -> None:
-        """Promise this handler a socket, which *attempt* will bind."""
+    def _claim(self, reactor: Reactor, sponsor: Sponsor | None = None) -> None:
+        """Promise this handler a socket, which *sponsor* will bind."""
         self._check_unused()
         self._life = move(LIFE, self._life, LifeEvent.CLAIM)
-        self.reactor, self._attempt = reactor, attempt
+        self.reactor, self._sponsor = reactor, sponsor
         reactor.enrol(self)
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
         """Take possession of *sock*; what is known of its addresses need not be asked for again."""
         self._life = move(LIFE, self._life, LifeEvent.BIND)
-        self.reactor, self.sock, self._fd, self._attempt = reactor, sock, sock.fileno(), None
+        self.reactor, self.sock, self._fd = reactor, sock, sock.fileno()
 
     def _opened(self) -> None:
         """The handler is bound and registered: a subclass may tell its user."""
@@ -192,10 +203,14 @@ class Handler:
             self._life = move(LIFE, life, LifeEvent.CLOSE)
             self.reason = reason
             self._closing()
-            if self._attempt is not None:
-                self._attempt.cancel()
-                self._attempt = None
+            self._part()
             self.reactor.retire(self, reset=reset)
+
+    def _part(self) -> None:
+        """Tell the sponsor that it is over, once."""
+        sponsor, self._sponsor = self._sponsor, None
+        if sponsor is not None:
+            sponsor._is_over(self)
 
     def _shut_down(self, grace: float) -> None:
         """The reactor shuts down; a subclass may take *grace* seconds to finish."""

@@ -92,6 +92,8 @@ class Stats:
     calls_queued: int
     #: In the write queues of all streams.
     bytes_queued: int
+    #: Names that wait for their turn to be looked up.
+    lookups_queued: int = 0
 
 
 # on_setattr: else one field with a converter would put a Python function before every assignment to any field.

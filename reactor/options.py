@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import socket
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from reactor.errors import UsageError
+from reactor.addresses import AddressLike, Inet, numeric_family, parse
+from reactor.errors import AddressError, Unsupported, UsageError
 from reactor.timers import seconds
+
+#: RFC 8305, section 8: never less than 10 ms, at most 2 s.
+ATTEMPT_DELAY_MIN = 0.01
+ATTEMPT_DELAY_MAX = 2.0
+#: Linux' own limits; other kernels take more.
+KEEPALIVE_SECONDS_MAX = 32767
+KEEPALIVE_COUNT_MAX = 127
+#: The kernel counts milliseconds in an int.
+USER_TIMEOUT_SECONDS_MAX = 2**31 / 1000
 
 
 def _positive(instance: Any, field: attrs.Attribute[int], value: int) -> None:
@@ -71,6 +82,102 @@ class ListenOptions:
             raise UsageError(f'ListenOptions.on_exhaustion is "backoff" or "shed", not {value!r}')
 
 
-#: The defaults, shared by every stream that is given nothing else.
+@attrs.frozen(kw_only=True)
+class Keepalive:
+    """Have the kernel find out that a silent peer is gone: after *idle* seconds of silence it asks, *count* times.
+
+    Where a platform cannot set one of the three, its own value holds.
+
+    Raises:
+        UsageError: one is not a whole number from 1 on, or more than Linux takes: 32767 seconds, 127 questions.
+    """
+
+    #: Seconds without a byte until the peer is asked for the first time.  # Linux 7200, Go 15
+    idle: int = attrs.field(default=60, validator=_positive)
+    #: Seconds between one question and the next.  # Linux 75, Go 15
+    interval: int = attrs.field(default=15, validator=_positive)
+    #: Questions without an answer until the connection ends, with `ETIMEDOUT`.  # Linux, Go 9
+    count: int = attrs.field(default=4, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if max(self.idle, self.interval) > KEEPALIVE_SECONDS_MAX or self.count > KEEPALIVE_COUNT_MAX:
+            raise UsageError(f"{self!r}: more than {KEEPALIVE_SECONDS_MAX} seconds, or {KEEPALIVE_COUNT_MAX} questions")
+
+
+LocalLike: TypeAlias = "AddressLike | list[AddressLike] | tuple[Inet, ...] | None"
+
+
+def _locals(given: LocalLike) -> tuple[Inet, ...]:
+    """Return local addresses, at most one of each family: a bare host means any port."""
+    if given is None:
+        return ()
+    several = isinstance(given, list) or (isinstance(given, tuple) and all(isinstance(each, Inet) for each in given))
+    found: dict[int, Inet] = {}
+    for each in given if several else [given]:  # type: ignore[union-attr]
+        address = Inet(each, 0) if isinstance(each, str) and numeric_family(each) else parse(each)  # type: ignore[arg-type]
+        if not isinstance(address, Inet) or not address.family:
+            raise AddressError(f"ConnectOptions.local takes numeric addresses of this machine, not '{address}'")
+        if found.setdefault(address.family, address) is not address:
+            raise AddressError(f"ConnectOptions.local has two addresses of one family: '{address}' is the second")
+    return tuple(found.values())
+
+
+@attrs.frozen(kw_only=True)
+class ConnectOptions:
+    """How a connection is made.
+
+    Raises:
+        UsageError: an option has a value that it cannot have.
+        AddressError: *local* does not parse.
+        Unsupported: *user_timeout*, where there is no such thing.
+    """
+
+    #: Only addresses of this family: `socket.AF_INET` or `socket.AF_INET6`; 0 for both.
+    family: int = attrs.field(default=0)
+    #: Where to connect from: `"192.0.2.7"`, `"192.0.2.7:4000"`, `("2001:db8::7", 0)`, or a list with one for each family.
+    #: A target of a family that has none, if another has, fails.
+    local: tuple[Inet, ...] = attrs.field(default=None, converter=_locals)
+    #: Seconds until the next address is tried beside one that has not answered, from 0.01 to 2.  # RFC 8305: 0.25
+    attempt_delay: float = attrs.field(default=0.25)
+    #: Seconds that one address has; None: as long as there is time.  # curl 0.2 s for the first, then the rest
+    attempt_timeout: float | None = attrs.field(default=None)
+    #: Ask silent peers whether they live.  # off, as the kernel has it
+    keepalive: Keepalive | None = None
+    #: TCP_NODELAY: do not hold small writes back until the last one is acknowledged.  # asyncio, Go on
+    nodelay: bool = True
+    #: TCP_USER_TIMEOUT: seconds that sent bytes may stay unacknowledged until the connection ends (RFC 5482; Linux).
+    user_timeout: float | None = attrs.field(default=None)
+    #: Seconds for which the address that won is tried first, the next time that the same name is connected to; 0: not.
+    remember: float = attrs.field(default=0.0, validator=_seconds)
+
+    @family.validator
+    def _check_family(self, _: object, value: int) -> None:
+        if value not in (0, socket.AF_INET, socket.AF_INET6):
+            raise UsageError(f"ConnectOptions.family is AF_INET, AF_INET6 or 0, not {value!r}")
+
+    @attempt_delay.validator
+    def _check_attempt_delay(self, _: object, value: float) -> None:
+        if not ATTEMPT_DELAY_MIN <= seconds(value, "ConnectOptions.attempt_delay") <= ATTEMPT_DELAY_MAX:
+            raise UsageError(
+                f"ConnectOptions.attempt_delay is from {ATTEMPT_DELAY_MIN:g} to {ATTEMPT_DELAY_MAX:g} seconds, not {value!r}"
+            )
+
+    @attempt_timeout.validator
+    def _check_attempt_timeout(self, _: object, value: float | None) -> None:
+        if value is not None and seconds(value, "ConnectOptions.attempt_timeout") <= 0:
+            raise UsageError(f"ConnectOptions.attempt_timeout is above 0 seconds, not {value!r}")
+
+    @user_timeout.validator
+    def _check_user_timeout(self, _: object, value: float | None) -> None:
+        if value is None:
+            return
+        if not 0 < seconds(value, "ConnectOptions.user_timeout") < USER_TIMEOUT_SECONDS_MAX:
+            raise UsageError(f"ConnectOptions.user_timeout is above 0 seconds, and less than 24 days, not {value!r}")
+        if not hasattr(socket, "TCP_USER_TIMEOUT"):
+            raise Unsupported("ConnectOptions.user_timeout: this platform has no TCP_USER_TIMEOUT")
+
+
+#: The defaults, shared by everything that is given nothing else.
 LIMITS = Limits()
 LISTEN_OPTIONS = ListenOptions()
+CONNECT_OPTIONS = ConnectOptions()

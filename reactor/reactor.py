@@ -10,12 +10,16 @@ from typing import Any
 import attrs
 
 from reactor.acceptor import Acceptor
-from reactor.addresses import AddressLike
+from reactor.addresses import Address, AddressLike
 from reactor.dialer import Dial, dial
 from reactor.errors import SHUTDOWN
 from reactor.handler import Handler
-from reactor.loop import Loop
-from reactor.options import LISTEN_OPTIONS, ListenOptions
+from reactor.line import Line
+from reactor.loop import Loop, Stats
+from reactor.options import CONNECT_OPTIONS, LISTEN_OPTIONS, ConnectOptions, ListenOptions
+from reactor.proxies import Proxy
+from reactor.race import Winners
+from reactor.resolver import Resolver, SystemResolver
 from reactor.signals import SignalHandle, Signals, interruptible
 from reactor.timers import Timer, seconds
 
@@ -28,12 +32,19 @@ class Reactor(Loop):
         selector: any `selectors.BaseSelector`; it belongs to the reactor from now on. Default: the platform's best.
         system: what stands for the operating system; see `System`.
         debug: check the calling thread on every write, too, and remember where the reactor was made.
+        resolver: looks names up for `connect`; it belongs to the reactor from now on. Default: a `SystemResolver`.
     """
 
+    resolver: Resolver = attrs.field(factory=SystemResolver)
+    # Who has won, of names that were connected to with `ConnectOptions.remember`.
+    winners: Winners = attrs.field(init=False, factory=Winners)
+    # Who waits for room in the backlog of which Unix socket.
+    lines: dict[Address, Line] = attrs.field(init=False, factory=dict)
     _signals: Signals = attrs.field(init=False)
     _grace: Timer | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
+        self.resolver.open(self)
         super().__attrs_post_init__()
         self._signals = Signals(self)
 
@@ -61,7 +72,16 @@ class Reactor(Loop):
         """
         return Acceptor(factory, options).listen(self, address)
 
-    def connect(self, handler: Handler, address: AddressLike, *, timeout: float = 30.0) -> Dial:
+    def connect(  # noqa: PLR0913  # each says something of its own
+        self,
+        handler: Handler,
+        address: AddressLike | list[AddressLike],
+        *,
+        timeout: float = 30.0,
+        options: ConnectOptions = CONNECT_OPTIONS,
+        via: Proxy | None = None,
+        sock: socket.socket | None = None,
+    ) -> Dial:
         """Connect *handler* to *address*. It hears `on_connect` and lives, or hears `on_close` alone.
 
         No hook is called from in here. In `CloseReason.error` stands a `ConnectError`, which holds every address that was
@@ -69,19 +89,26 @@ class Reactor(Loop):
 
         Args:
             handler: made for this connection.
-            address: `"192.0.2.1:80"`, `"[2001:db8::1]:80"`, `"localhost:80"`, `"unix:/path"`, `(host, port)`, a path.
+            address: `"example.org:80"`, `"[2001:db8::1]:80"`, `"unix:/path"`, `(host, port)`, a path; or a list of such:
+                the handler is connected to the first one that works.
             timeout: seconds for everything, until it is connected.
+            options: how to connect.
+            via: a proxy that connects to *address* for us, `HttpConnect(...)` or `Socks5(...)`.
+            sock: an unconnected stream socket to be used. It belongs to the attempt from now on; if this raises, it still is
+                the caller's. It can be tried once: with the first address of its family.
 
         Returns:
             something with `cancel()`.
 
         Raises:
-            AddressError: the address does not parse, or names a host that is not `localhost`.
+            AddressError: the address does not parse, or cannot be connected to.
             HandlerReused: the handler has had a connection before.
             DelayError: *timeout* is not a finite number.
+            UsageError: *handler* is no handler, or the arguments do not go together.
         """
         self.check_welcome()
-        return dial(self, handler, address, seconds(timeout, "a timeout"))
+        timeout = seconds(timeout, "a timeout")
+        return dial(self, handler, address, timeout=timeout, options=options, via=via, sock=sock)
 
     def on_signal(self, number: int, callback: Callable[..., object], *args: Any) -> SignalHandle:
         """Call *callback* in the loop whenever signal *number* arrives. Many may be set for one signal.
@@ -139,6 +166,12 @@ class Reactor(Loop):
         finally:
             if self.is_closed:
                 self._signals.close()
+                self.resolver.close()
+
+    def stats(self) -> Stats:
+        return attrs.evolve(super().stats(), lookups_queued=self.resolver.queued)
+
+    stats.__doc__ = Loop.stats.__doc__
 
     def _cut(self) -> None:
         for handler in list(self.handlers):

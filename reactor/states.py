@@ -214,3 +214,93 @@ CONNECTING: Mapping[Connecting, Mapping[ConnectingEvent, Connecting]] = {
     },
     Connecting.DONE: {ConnectingEvent.FINISH: Connecting.DONE},
 }
+
+
+class Dialing(Enum):
+    """A dial, from `connect` to its end."""
+
+    NEW = auto()
+    RACING = auto()  # names are looked up, and addresses are tried, until one is connected
+    NEGOTIATING = auto()  # that was a proxy, which is to connect in turn
+    DONE = auto()  # connected, failed or given up
+
+
+class DialingEvent(Enum):
+    """What moves a dial."""
+
+    START = auto()
+    REACH = auto()  # connected to the proxy
+    FINISH = auto()
+
+
+DIALING: Mapping[Dialing, Mapping[DialingEvent, Dialing]] = {
+    Dialing.NEW: {DialingEvent.START: Dialing.RACING},
+    Dialing.RACING: {DialingEvent.REACH: Dialing.NEGOTIATING, DialingEvent.FINISH: Dialing.DONE},
+    Dialing.NEGOTIATING: {DialingEvent.FINISH: Dialing.DONE},
+    Dialing.DONE: {DialingEvent.FINISH: Dialing.DONE},
+}
+
+
+class Socks(Enum):
+    """A conversation with a SOCKS5 proxy (RFC 1928): for which answer of its it waits."""
+
+    METHOD = auto()  # how we are to say who we are
+    ADMISSION = auto()  # whether it believes us
+    REPLY = auto()  # whether it is connected
+    OPEN = auto()  # what comes now is the target's
+
+
+class SocksEvent(Enum):
+    """What a SOCKS5 proxy says."""
+
+    ASK_NOTHING = auto()
+    ASK_PASSWORD = auto()
+    ADMIT = auto()
+    CONNECT = auto()
+
+
+SOCKS: Mapping[Socks, Mapping[SocksEvent, Socks]] = {
+    Socks.METHOD: {SocksEvent.ASK_NOTHING: Socks.REPLY, SocksEvent.ASK_PASSWORD: Socks.ADMISSION},
+    Socks.ADMISSION: {SocksEvent.ADMIT: Socks.REPLY},
+    Socks.REPLY: {SocksEvent.CONNECT: Socks.OPEN},
+    Socks.OPEN: {},
+}
+
+
+class Reconnecting(Enum):
+    """A client that stays connected."""
+
+    NEW = auto()
+    CONNECTING = auto()
+    PREPARING = auto()  # connected, and not yet fit for use
+    UP = auto()
+    WAITING = auto()  # for the next try
+    STOPPED = auto()  # by its user, by an error that will not go away, or with the reactor
+
+
+class ReconnectingEvent(Enum):
+    """What moves a client that stays connected."""
+
+    TRY = auto()
+    CONNECT = auto()
+    READY = auto()
+    LOSE = auto()  # or could not connect
+    STOP = auto()
+
+
+RECONNECTING: Mapping[Reconnecting, Mapping[ReconnectingEvent, Reconnecting]] = {
+    Reconnecting.NEW: {ReconnectingEvent.TRY: Reconnecting.CONNECTING, ReconnectingEvent.STOP: Reconnecting.STOPPED},
+    Reconnecting.CONNECTING: {
+        ReconnectingEvent.CONNECT: Reconnecting.PREPARING,
+        ReconnectingEvent.LOSE: Reconnecting.WAITING,
+        ReconnectingEvent.STOP: Reconnecting.STOPPED,
+    },
+    Reconnecting.PREPARING: {
+        ReconnectingEvent.READY: Reconnecting.UP,
+        ReconnectingEvent.LOSE: Reconnecting.WAITING,
+        ReconnectingEvent.STOP: Reconnecting.STOPPED,
+    },
+    Reconnecting.UP: {ReconnectingEvent.LOSE: Reconnecting.WAITING, ReconnectingEvent.STOP: Reconnecting.STOPPED},
+    Reconnecting.WAITING: {ReconnectingEvent.TRY: Reconnecting.CONNECTING, ReconnectingEvent.STOP: Reconnecting.STOPPED},
+    Reconnecting.STOPPED: {ReconnectingEvent.STOP: Reconnecting.STOPPED},
+}

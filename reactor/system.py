@@ -1,8 +1,8 @@
 """The seam: the only file that asks the operating system for anything.
 
-A `System` gives sockets, the selector, the clock, name resolution, signals and the files of Unix sockets. The real one
-hands out plain `socket.socket` objects, which handlers then use directly, so it costs nothing. Put another in its place
-and the same production code runs on a simulated network.
+A `System` gives sockets, the selector, the clock, threads, name resolution, signals and the files of Unix sockets. The
+real one hands out plain `socket.socket` objects, which handlers then use directly, so it costs nothing. Put another in its
+place and the same production code runs on a simulated network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import attrs
 
 from reactor.addresses import Address, Inet, to_kernel
+from reactor.pool import Pool, ThreadPool
 
 Socket: TypeAlias = socket.socket
 SignalAction: TypeAlias = "Callable[[int, FrameType | None], Any] | int | None"
@@ -108,13 +109,29 @@ class System:
         """Return two connected non-blocking sockets: one to be watched, and one to be rung from any thread at any moment."""
         return self.socketpair()
 
-    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
+    def pool(self, name: str, *, threads: int, queue: int) -> Pool:
+        """Return a new pool of *threads* daemon threads at most, with room for *queue* jobs that wait for one of them.
+
+        A job may block on calls of this system only, and hands its result to a loop by `call_threadsafe` only: so a system
+        of another kind may run it at a moment of its choice, in whatever thread.
+        """
+        return ThreadPool(name, threads, queue)
+
+    def random(self) -> float:
+        """Return a number from 0 up to, but not including, 1."""
+        import random
+
+        return random.random()  # noqa: S311  # spreads load, keeps no secret
+
+    def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         """Return `(family, address)` for each stream address of *host*; may block unless it is numeric.
+
+        With a *family* other than 0, for those of that family.
 
         Raises:
             OSError: `socket.gaierror`, the name is not known.
         """
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
         return list(dict.fromkeys((int(family), raw) for family, _, _, _, raw in found))
 
     def sockaddr(self, address: Address) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import AddressError, Inet, Unix
-from reactor.addresses import from_kernel, numeric_family, parse, to_kernel
+from reactor.addresses import from_kernel, host_name, numeric_family, parse, to_kernel
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,25 @@ def test_a_platform_without_unix_sockets_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(AddressError, match="no Unix sockets"):
         _ = Unix("/x").family
+
+
+@pytest.mark.parametrize(
+    ("name", "ascii_name"),
+    [
+        ("example.org", "example.org"),
+        ("EXAMPLE.org.", "EXAMPLE.org."),
+        ("_srv.example", "_srv.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("x" * 63, "x" * 63),
+    ],
+)
+def test_names_as_resolvers_take_them(name: str, ascii_name: str) -> None:
+    """ASCII stays as it is; the rest goes by IDNA."""
+    assert host_name(name) == ascii_name
+
+
+@pytest.mark.parametrize("name", ["", ".", "a..b", ".a", "x" * 64, "ü" * 64, "x." * 128, "\u2028x"])
+def test_what_is_no_name(name: str) -> None:
+    """An empty part, a long one, a long name, a character that no name has."""
+    with pytest.raises(AddressError, match="is no host name"):
+        host_name(name)

@@ -9,9 +9,10 @@ import socket
 import attrs
 import pytest
 
-from reactor import AddressError, CloseKind, Connector, DelayError, HandlerReused, Reactor, UsageError
+from reactor import READ, AddressError, CloseKind, ConnectOptions, Connector, DelayError, HandlerReused, Reactor, UsageError
 from reactor import connector as module
-from tests.kit import Clock, Fault, Watched, faults, listening
+from reactor.line import RETRY_SECONDS_MAX
+from tests.kit import Clock, Fault, Refusing, Watched, faults, listening
 
 
 @attrs.define(eq=False)
@@ -159,7 +160,7 @@ def test_a_full_unix_backlog_ends_with_the_timeout(tmp_path: pathlib.Path) -> No
         (error,) = connector.failed
         assert isinstance(error, TimeoutError)
         assert reactor.time() == begin + 2
-        assert reactor.passes - passes < 6 + 2 / module.RETRY_SECONDS_MAX + 5
+        assert reactor.passes - passes < 6 + 2 / RETRY_SECONDS_MAX + 5
         assert not reactor.timers.waiting
     for each in (listener, *fillers):
         each.close()
@@ -383,3 +384,75 @@ def test_it_shows_in_the_dump(reactor: Watched) -> None:
         connector = Noting(listener.getsockname()).start(reactor)
         assert f"connects to 127.0.0.1:{listener.getsockname()[1]}, WAITING" in reactor.dump()
         connector.cancel()
+
+
+def test_options_are_set_before_it_connects(reactor: Watched) -> None:
+    """The socket that is handed over comes from the address that was asked for."""
+    with listening() as listener:
+        connector = Noting(listener.getsockname(), options=ConnectOptions(local="127.0.0.2")).start(reactor)
+        reactor.run()
+        assert connector.sock_got is not None
+        assert connector.sock_got.getsockname()[0] == "127.0.0.2"
+        connector.forget()
+
+
+def test_options_that_cannot_be_set_end_the_attempt(reactor: Watched) -> None:
+    """on_failed comes, from the loop, and nothing is left open."""
+    connector = Noting("127.0.0.1:1", options=ConnectOptions(local="192.0.2.254")).start(reactor)
+    assert not connector.is_done
+    reactor.run()
+    assert "cannot connect from 192.0.2.254" in str(connector.failed[0])
+
+
+def test_a_given_socket_is_used(reactor: Watched) -> None:
+    """It becomes the connection, or is closed."""
+    with listening() as listener:
+        sock = socket.socket()
+        connector = Noting(listener.getsockname(), given=sock).start(reactor)
+        reactor.run()
+        assert connector.sock_got is sock
+        assert sock.gettimeout() == 0
+        connector.forget()
+        address = listener.getsockname()
+    sock = socket.socket()
+    Noting(address, given=sock).start(reactor)
+    reactor.run()
+    assert sock.fileno() == -1
+
+
+def test_a_given_socket_that_meets_itself_is_refused(reactor: Watched) -> None:
+    """There is no other one to try again with."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    connector = Noting(sock.getsockname(), given=sock).start(reactor)
+    reactor.run()
+    assert isinstance(connector.failed[0], ConnectionRefusedError)
+    assert sock.fileno() == -1
+
+
+def test_a_selector_that_refuses_ends_the_attempt() -> None:
+    """A socket that cannot be watched cannot be waited for."""
+    selector = Refusing(OSError(errno.ENOSPC, "No space left on device"))
+    with listening() as listener, Watched(selector=selector, debug=True) as reactor:
+        selector.left = 0
+        connector = Noting(listener.getsockname()).start(reactor)
+        reactor.run()
+        assert "No space left" in str(connector.failed[0])
+
+
+def test_a_handler_with_an_interest_before_it_connects_is_refused_by_the_selector() -> None:
+    """A subclass that wants to be told before there is anything to tell is registered at once, or fails."""
+
+    @attrs.define(eq=False)
+    class Eager(Noting):
+        @property
+        def interest(self) -> int:
+            return READ
+
+    selector = Refusing(ValueError("full"))
+    with listening() as listener, Watched(selector=selector, debug=True) as reactor:
+        selector.left = 0
+        connector = Eager(listener.getsockname()).start(reactor)
+        reactor.run()
+        assert "full" in str(connector.failed[0])
+        assert connector.sock.fileno() == -1

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import reactor
+import reactor.testing
 from tests.kit import PATIENCE, read_all
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +74,13 @@ def test_the_reference_has_every_public_name() -> None:
     assert sorted(re.findall(r"^\.\. auto\w+:: reactor\.(\w+)$", pages, re.MULTILINE)) == sorted(reactor.__all__)
 
 
+def test_the_reference_has_every_name_of_testing() -> None:
+    """Each name of `reactor.testing.__all__` is described on its page, which describes no other."""
+    page = (ROOT / "docs" / "reference" / "testing.md").read_text("utf-8")
+    names = re.findall(r"^\.\. auto\w+:: reactor\.testing\.(\w+)$", page, re.MULTILINE)
+    assert sorted(names) == sorted(reactor.testing.__all__)
+
+
 def test_echo_and_greeter(port: str) -> None:
     """The client greets the server, prints what comes back, and both sides agree that it is over."""
     with running("echo", port) as server:
@@ -90,6 +98,42 @@ def test_greeter_without_a_server(port: str) -> None:
     assert f"cannot connect to localhost:{port}: [::1]:{port} " in printed
     assert f"127.0.0.1:{port} refused" in printed
     assert (errors, client.returncode) == ("", 0)
+
+
+def test_client(port: str) -> None:
+    """The client says who it is connected to, or what each address said."""
+    with running("client", port) as client:
+        printed, errors = client.communicate(timeout=PATIENCE)
+    assert f"127.0.0.1:{port} Connection refused" in printed
+    with running("echo", port):
+        connected(port).close()
+        with running("client", port) as client:
+            printed, errors = client.communicate(timeout=PATIENCE)
+    assert re.fullmatch(rf"connected to (\[::1\]|127\.0\.0\.1):{port}\n", printed)
+    assert errors == ""
+
+
+def test_stay(port: str) -> None:
+    """Up when it is welcome, down when that ends, up again; stopped when nobody is there any more."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(port)))
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        with running("stay", port) as process:
+            assert process.stdout is not None
+            for last in (False, True):
+                server, _ = listener.accept()
+                with server:
+                    assert server.recv(100) == b"hello\n"
+                    server.sendall(b"welcome\n")
+                    assert process.stdout.readline() == "up\n"
+                    server.sendall(b"news\n")
+                    assert process.stdout.readline() == "heard news\n"
+                    if last:
+                        listener.close()
+                assert process.stdout.readline() == "down\n"
+            assert process.communicate(timeout=PATIENCE) == ("stopped\n", "")
 
 
 def test_ticker(port: str) -> None:

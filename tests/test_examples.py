@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -785,3 +786,131 @@ def test_knock_refuses_what_is_no_range(stage: Stage, args: tuple[str, ...]) -> 
     knock = stage.start("knock", *args)
     assert knock.finish() == 2
     assert knock.take_errors().startswith("usage: ")
+
+
+def test_knock_walks_a_range_of_hosts(stage: Stage) -> None:
+    """Every port of every host, of a range, of a network, and of a name."""
+    _, door = stage.listen()
+    port = door.rpartition(":")[2]
+    knock = stage.start("knock", f"127.0.0.1-2:{port}", f"127.0.0.0/30:{port}", f"localhost:{port}")
+    *lines, summary = knock.read_all().decode().splitlines()
+    assert Counter(lines) == {f"127.0.0.1:{port} open": 2, f"127.0.0.2:{port} refused": 2, f"localhost:{port} open": 1}
+    assert "3 open, 2 refused" in summary
+    assert knock.finish() == 0
+
+
+@pytest.mark.parametrize("target", ["127.0.0.9-1:80", "10.0.0.1/28:80", "127.0.0.1-999:80"])
+def test_knock_refuses_what_is_no_range_of_hosts(stage: Stage, target: str) -> None:
+    """Backwards, no network, or more than there can be: a usage error."""
+    knock = stage.start("knock", target)
+    assert knock.finish() == 2
+    assert knock.take_errors().startswith("usage: ")
+
+
+def test_forward_to_a_name(stage: Stage) -> None:
+    """A name is looked up for each client; one that does not exist resets the client, and standard error says why."""
+    listener, target = stage.listen()
+    _, address = stage.serve("forward", f"localhost:{target.rpartition(':')[2]}")
+    client = stage.connect(address)
+    upstream = stage.accept(listener)
+    client.sendall(b"hello")
+    assert upstream.recv(5) == b"hello"
+    forward, address = stage.serve("forward", "a.name.that.is.nobodys.invalid:80")
+    assert_reset(stage.connect(address))
+    assert "cannot connect to a.name.that.is.nobodys.invalid:80: " in forward.take_errors()
+
+
+# fetch
+
+
+def answer(stage: Stage, listener: socket.socket, *chunks: bytes) -> bytes:
+    """Accept one, read its request, say *chunks* and end; return the request."""
+    client = stage.accept(listener)
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        request += client.recv(1000)
+    for chunk in chunks:
+        client.sendall(chunk)
+    client.close()
+    return request
+
+
+def test_fetch_prints_status_size_and_times(stage: Stage) -> None:
+    """One line for each URL, whatever became of it, and a last one that sums up."""
+    listener, address = stage.listen()
+    nobody = stage.nobody()
+    port = address.rpartition(":")[2]
+    fetch = stage.start(
+        "fetch",
+        "--at-once",
+        1,
+        f"http://{address}/a?b=c",
+        f"http://localhost:{port}",
+        f"http://{nobody}/",
+        f"http://{address}/x",
+    )
+    request = answer(stage, listener, b"HTTP/1.0 200 OK\r\ncontent-length: 100000\r\n\r\n", pattern(100000))
+    assert request == f"GET /a?b=c HTTP/1.0\r\nHost: {address}\r\n\r\n".encode()
+    assert answer(stage, listener, b"HTTP/1.1 404 Not", b" Found\r\n\r\ngone").startswith(
+        b"GET / HTTP/1.0\r\nHost: localhost:"
+    )
+    answer(stage, listener, b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n", b"short")
+    first, second, third, fourth, last = fetch.read_all().decode().splitlines()
+    assert re.fullmatch(rf"200 OK +100,000 bytes +[\d.]+ s \(connected after [\d.]+ s\) http://{address}/a\?b=c", first)
+    assert re.fullmatch(rf"404 Not Found +4 bytes .* http://localhost:{port}", second)
+    assert re.match(rf".*cannot connect to {nobody}: .*refused .* +0 bytes", third)
+    assert re.match(r"200 OK, cut off +5 bytes ", fourth)
+    assert re.fullmatch(r"4 fetched, 3 of them failed, 100,009 bytes, [\d.]+ s", last)
+    assert fetch.finish() == 1
+
+
+def test_fetch_does_many_at_once_by_way_of_a_proxy(stage: Stage) -> None:
+    """The proxy is asked for each by name; the answers come in any order, and all good ones make a good end."""
+    listener, address = stage.listen()
+    fetch = stage.start("fetch", "--proxy", address, "http://one.example/", "http://two.example:81/")
+    clients = [stage.accept(listener) for _ in range(2)]
+    for client in reversed(clients):
+        asked = client.recv(1000)
+        assert asked.startswith((b"CONNECT one.example:80 HTTP/1.1", b"CONNECT two.example:81 HTTP/1.1"))
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert client.recv(1000).startswith(b"GET / HTTP/1.0\r\nHost: ")
+        client.sendall(b"HTTP/1.0 204 No Content\r\n\r\n")
+        client.close()
+    *lines, last = fetch.read_all().decode().splitlines()
+    assert all(line.startswith("204 No Content ") for line in lines)
+    assert last.startswith("2 fetched, 0 of them failed, 0 bytes, ")
+    assert fetch.finish() == 0
+
+
+def test_fetch_has_a_deadline(stage: Stage) -> None:
+    """For the whole: a server that says nothing, or never comes to an end, is given up; so is one that is no HTTP."""
+    listener, address = stage.listen()
+    _, silent = full_listener(stage)
+    fetch = stage.start("fetch", "--timeout", 0.5, f"http://{silent}/", f"http://{address}/", f"http://{address}/b")
+    stage.accept(listener)
+    answer(stage, listener, b"SSH-2.0\r\n\r\n")
+    *lines, last = fetch.read_all().decode().splitlines()
+    told = "\n".join(lines)
+    assert "within 0.5 s" in told
+    assert "fetch deadline passed" in told
+    assert "no HTTP" in told
+    assert last.startswith("3 fetched, 3 of them failed")
+    assert fetch.finish() == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("https://example.org/",), "https is not there yet"),
+        (("ftp://example.org/",), "is no URL"),
+        (("http://example.org:x/",), "is no URL"),
+        (("http:///",), "is no URL"),
+        (("--at-once", "0", "http://a/"), "at least 1"),
+        (("--timeout", "nan", "http://a/"), "usage: "),
+    ],
+)
+def test_fetch_refuses_what_it_cannot_fetch(stage: Stage, args: tuple[str, ...], text: str) -> None:
+    """https is not there yet, and it says so; other mistakes are usage errors, too."""
+    fetch = stage.start("fetch", *args)
+    assert fetch.finish() == 2
+    assert text in fetch.take_errors()

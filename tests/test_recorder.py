@@ -631,6 +631,21 @@ def test_reactors_in_two_threads_are_refused(path: str) -> None:
     assert ["the reactors of one thread" in str(error) for error in errors] == [True] * 3
 
 
+def test_a_connect_by_name(path: str) -> None:
+    """What a thread has looked up, and a connection to it, come back without a network."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def scenario(system: System) -> object:
+            with Reactor(system=system) as reactor:
+                handler = Handler()
+                dial = reactor.connect(handler, ("127.1", port))  # a form of a number that only the system knows
+                reactor.run_until(lambda: handler.is_open or not dial.is_pending, timeout=PATIENCE)
+                return handler.is_open, reactor.stats().connected
+
+        assert twice(path, scenario) == (True, 1)
+
+
 # The rest of the system
 
 
@@ -642,7 +657,8 @@ def test_what_else_is_asked(path: str, tmp_path: Path) -> None:
         if isinstance(system, Recorder):
             Path(file).write_text("")
         seen: list[object] = [
-            system.getaddrinfo("127.0.0.1", 80),
+            system.getaddrinfo("127.0.0.1", 80, family=socket.AF_INET),
+            system.random(),
             errno_of(lambda: system.getaddrinfo("no address", 80, flags=4)),
         ]
         seen += [

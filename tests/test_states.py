@@ -16,6 +16,9 @@ TABLES: dict[str, tuple[Mapping[Any, Mapping[Any, Any]], Enum]] = {
     "WRITING": (states.WRITING, states.Writing.IDLE),
     "PRESSURE": (states.PRESSURE, states.Pressure.LOW),
     "CONNECTING": (states.CONNECTING, states.Connecting.NEW),
+    "DIALING": (states.DIALING, states.Dialing.NEW),
+    "SOCKS": (states.SOCKS, states.Socks.METHOD),
+    "RECONNECTING": (states.RECONNECTING, states.Reconnecting.NEW),
 }
 
 

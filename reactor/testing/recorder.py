@@ -171,15 +171,18 @@ class Recorder(OneThread):
         self._note((operation, None, asked, answer))
         return answer
 
+    def random(self) -> float:
+        return self._ask("random", None, self._real.random)
+
     # Names
 
-    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
-        asked = (host, port, int(flags))
+    def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
+        asked = (host, port, int(family), int(flags))
         if threading.get_ident() == self.owner:
-            return self._ask("getaddrinfo", asked, lambda: self._real.getaddrinfo(host, port, flags=flags))
+            return self._ask("getaddrinfo", asked, lambda: self._real.getaddrinfo(host, port, family=family, flags=flags))
         # In another thread: a replay finds it by what was asked, as soon as it has come to this record.
         try:
-            found = self._real.getaddrinfo(host, port, flags=flags)
+            found = self._real.getaddrinfo(host, port, family=family, flags=flags)
         except ERRORS as error:
             self._note(("lookup", None, asked, None, error_of(error)))
             raise

@@ -248,8 +248,11 @@ class Replayer(OneThread):
 
     # Names
 
-    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
-        asked = (host, port, int(flags))
+    def random(self) -> float:
+        return self.answer("random", None, None)  # type: ignore[no-any-return]
+
+    def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
+        asked = (host, port, int(family), int(flags))
         if threading.get_ident() == self.owner:
             return self.answer("getaddrinfo", None, asked)  # type: ignore[no-any-return]
         with self._news:

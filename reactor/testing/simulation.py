@@ -27,6 +27,7 @@ from reactor.testing.journal import Journal
 from reactor.testing.kernel import INTERFACES, End, Kernel, failure
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
+from reactor.testing.pool import SimulatedPool
 from reactor.testing.selector import Kind, SimulatedSelector, make_selector
 from reactor.testing.sockets import SimulatedSocket, make_end, make_pair
 from reactor.testing.stand_in import SocketModule
@@ -69,6 +70,8 @@ class Host(System):
         #: What stands in for the module `socket` in code that makes its sockets by itself.
         self.sockets = SocketModule(self)
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
+        if hasattr(signal, "SIGPIPE"):
+            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
         self._wakeup_fd = -1
 
     @property
@@ -93,28 +96,37 @@ class Host(System):
         return make_pair(self, socket.SOCK_STREAM, 0.0)
 
     def adopt(self, sock: Socket) -> Socket:
-        if isinstance(sock, SimulatedSocket) and sock._host is self:
+        if isinstance(sock, SimulatedSocket) and sock._host.kernel is self.kernel:
             return sock
         raise UsageError(
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
         )
 
-    def getaddrinfo(self, host: str | None, port: int, *, flags: int = 0) -> list[tuple[int, Any]]:
+    def pool(self, name: str, *, threads: int, queue: int) -> SimulatedPool:
+        return SimulatedPool(self, name, threads, queue)
+
+    def random(self) -> float:
+        return self.sim.chance.between(0.0, 1.0)
+
+    def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         passive = bool(flags & socket.AI_PASSIVE)
+        if self.sim.dice_of.lookup.roll():
+            self.note("getaddrinfo", host, "EAI_AGAIN!")
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         found = []
-        for family, any_address, loopback in ((socket.AF_INET6, "::", "::1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1")):
+        for each, any_address, loopback in ((socket.AF_INET6, "::", "::1"), (socket.AF_INET, "0.0.0.0", "127.0.0.1")):
+            if family not in (0, each):
+                continue
             if host is None:
-                found.append((int(family), any_address if passive else loopback))
+                found.append((int(each), any_address if passive else loopback))
                 continue
             with contextlib.suppress(socket.gaierror):
                 if flags & socket.AI_NUMERICHOST and any(host == name for name in (*self.sim.names, *self.sim.hosts)):
                     continue
-                found += [(int(family), self.kernel.lookup(host, family))]
+                found.append((int(each), self.kernel.lookup(host, each)))
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (family, (address, port, 0, 0) if family == socket.AF_INET6 else (address, port)) for family, address in found
-        ]
+        return [(each, (address, port, 0, 0) if each == socket.AF_INET6 else (address, port)) for each, address in found]
 
     def has_dualstack_ipv6(self) -> bool:
         return True
@@ -235,6 +247,7 @@ class Simulation(Host):
         self.dice = Dice(seed, faults.only)
         self.dice_of = FaultDice.of(faults, self.dice)
         self.ports: Stream = self.dice.stream("ports")
+        self.chance: Stream = self.dice.stream("random")
         self.links = Links(self.network, self.dice.stream("links"), self.dice_of.stall, faults.stall_seconds_max)
         self.interrupts = bool(faults.wake or faults.signal)
         self.monitor = Monitor(self.dice_of.hook, self._note_hook)
@@ -430,7 +443,7 @@ class Simulation(Host):
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
-        if self._pump(predicate, None if timeout is None else self.now + timeout, host):
+        if self._pump(predicate, None if timeout is None else self.now + timeout, host.kernel):
             return True
         if timeout is None:
             raise self._hang(f"a call on a blocking socket of {host.name}, whose own reactors stand still, can never return")
@@ -473,7 +486,7 @@ class Simulation(Host):
             self._by_address[address] = host.kernel
 
     def _pump(
-        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Host | None = None
+        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Kernel | None = None
     ) -> bool:
         """Let events happen, reactors run and time go on until *done*.
 
@@ -484,7 +497,9 @@ class Simulation(Host):
             self._raise_what_was_raised()
             if done():
                 return True
-            others = [selector for selector in self.selectors if waiting is not selector and waiting is not selector.host]
+            others = [
+                selector for selector in self.selectors if waiting is not selector and waiting is not selector.host.kernel
+            ]
             if self._run_one(others):
                 continue
             moment = self._next_moment(others)

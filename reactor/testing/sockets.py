@@ -6,6 +6,7 @@ socket does: then virtual time goes on until the call can be finished. It owns i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable
@@ -226,15 +227,15 @@ class SimulatedSocket(socket.socket):
             self._host.kernel.close(fd)
             self._host.sim.settle()
 
+    def get_inheritable(self) -> bool:
+        return False
+
     def detach(self) -> int:
         fd, self._fd = self._fd, -1
         return fd
 
     def dup(self) -> Self:
         raise Unsupported("a simulated descriptor cannot be duplicated")
-
-    def get_inheritable(self) -> bool:
-        return False  # the base's would ask about a real descriptor of the same number
 
     def set_inheritable(self, inheritable: bool) -> None:
         if inheritable:
@@ -339,12 +340,12 @@ class SimulatedSocket(socket.socket):
             return self._call(what, call, *shown)
         deadline = None if self._timeout is None else host.sim.now + self._timeout
         while True:
-            try:
+            # Waits outside of `except`: what hooks raise meanwhile has nothing to do with this call.
+            with contextlib.suppress(BlockingIOError):
                 return self._call(what, call, *shown)
-            except BlockingIOError:
-                left = None if deadline is None else deadline - host.sim.now
-                if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
-                    raise TimeoutError("timed out") from None
+            left = None if deadline is None else deadline - host.sim.now
+            if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
+                raise TimeoutError("timed out")
 
     def _until(self, events: int) -> Callable[[], object]:
         """What a blocked call waits for: readiness; if that did not suffice (a queue elsewhere is full), any progress."""
