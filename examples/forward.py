@@ -63,10 +63,12 @@ class Client(Side):
 
     target: Address
 
-    def on_connect(self) -> None:
-        self.pause()
+    def __attrs_post_init__(self) -> None:
         self.other = Upstream()
         self.other.other = self
+
+    def on_connect(self) -> None:
+        self.pause()
         self.reactor.connect(self.other, self.target)
 
 

@@ -52,6 +52,8 @@ class Faults:
     slow_lookup: float = attrs.field(default=0.0, validator=_rate)
     #: Of the waits: the clock has jumped ahead meanwhile, as after a suspend.
     jump: float = attrs.field(default=0.0, validator=_rate)
+    #: Of the waits: the pass before them took its time, up to `busy_seconds_max`; what came meanwhile is there all at once.
+    busy: float = attrs.field(default=0.0, validator=_rate)
     #: Of the hooks called: they raise `InjectedError` before they do anything.
     hook: float = attrs.field(default=0.0, validator=_rate)
     #: Of the system calls: a signal for which there is a handler arrives, one of `signals`.
@@ -65,6 +67,8 @@ class Faults:
     storm_calls_max: int = 4
     #: The longest that a segment is held up, an accept or a lookup late, or the clock jumps. Seconds.
     stall_seconds_max: float = 5.0
+    #: The longest that a pass takes.
+    busy_seconds_max: float = 0.05
     #: Of all strikes only these happen, by name; None: all. What `shrink` returns, and what reruns it.
     only: frozenset[str] | None = attrs.field(default=None, converter=_frozen)
 
@@ -99,6 +103,7 @@ class FaultDice:
     lookup: Die
     slow_lookup: Die
     jump: Die
+    busy: Die
     hook: Die
     signal: Die
     wake: Die

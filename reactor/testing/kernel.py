@@ -138,6 +138,11 @@ class End(abc.ABC):
         """What SO_ACCEPTCONN tells."""
         return False
 
+    @property
+    def takes_for_sure(self) -> bool:
+        """Whether EAGAIN from `send` would be a lie that no kernel tells."""
+        return False
+
     def touch(self) -> None:
         """Have everybody who watches look again."""
         for watcher in self.watchers:
@@ -223,6 +228,8 @@ class Kernel:
     _inode: int = attrs.field(default=1, init=False)
     #: How often anything has moved: bytes, connections, ends. A pass that is told of readiness has to change it.
     progress: int = attrs.field(default=0, init=False)
+    #: How many descriptors have been closed.
+    closes: int = attrs.field(default=0, init=False)
 
     # Descriptors
 
@@ -244,6 +251,7 @@ class Kernel:
     def close(self, fd: int) -> None:
         """Close the descriptor; an `End` that it named is released."""
         file = self.files.pop(fd)
+        self.closes += 1
         heappush(self._free, fd)
         self.progress += 1
         file.release()

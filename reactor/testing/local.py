@@ -154,6 +154,11 @@ class Local(End):
     def is_listening(self) -> bool:
         return self.backlog >= 0
 
+    @property
+    def takes_for_sure(self) -> bool:
+        """A pipe that is empty is not full: who rings a doorbell relies on that."""
+        return self.peer is not None and not self.peer.arrived
+
     def _leave(self, *, reset: bool) -> None:
         self.is_closed = True
         if self.peer is not None and not self.peer.is_closed:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from reactor.handler import Handler
+from reactor.states import Life
 from reactor.stream import Stream
 from reactor.testing.dice import Die
 from reactor.testing.verdicts import InjectedError
@@ -68,6 +69,8 @@ class Monitor:
     after: Callable[[Handler, str], None] | None = attrs.field(default=None, init=False)
     #: What was wrong; the simulation raises it when the pass is over.
     violations: list[str] = attrs.field(factory=list, init=False)
+    #: Whose hooks raised by fault.
+    struck: list[Handler] = attrs.field(factory=list, init=False, repr=False)
     #: Nobody asks about a handler that nobody has.
     _heard: WeakKeyDictionary[Handler, Heard] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
     _classes: dict[type, type] = attrs.field(factory=dict, init=False, repr=False)
@@ -84,25 +87,39 @@ class Monitor:
         Raises:
             InjectedError: by fault.
         """
-        heard = self._heard[handler]
-        if hook not in _OWN:
-            self._note(handler, hook, args)
-        if isinstance(handler, Stream) and hook not in _OWN:
+        heard, name = self._heard[handler], type(handler).__name__
+        if hook in _OWN:
+            if handler._life is Life.CLOSED or handler._life is Life.OVER:
+                when = "on_close" if heard is Heard.CLOSE else "it was closed"
+                self.violations.append(f"{name}.{hook} was called after {when}")
+            return
+        self._note(handler, hook, args)
+        if isinstance(handler, Stream):
             after = STREAM_ORDER[heard].get(hook)
             if after is None:
-                self.violations.append(f"{type(handler).__name__}.{hook} was called after {heard.name}")
+                self.violations.append(f"{name}.{hook} was called after {heard.name}")
             else:
                 self._heard[handler] = after
         elif heard is Heard.CLOSE:
-            self.violations.append(f"{type(handler).__name__}.{hook} was called after on_close")
+            self.violations.append(f"{name}.{hook} was called after on_close")
         elif hook == "on_close":
             self._heard[handler] = Heard.CLOSE
-        if hook not in _OWN and self._hook_fault.roll():
-            raise InjectedError(f"{self._hook_fault.name} in {type(handler).__name__}.{hook}")
+        # A name that begins so is the library's own, and nobody overrides its hooks.
+        if not name.startswith("_") and self._hook_fault.roll():
+            self.struck.append(handler)
+            raise InjectedError(f"{self._hook_fault.name} in {name}.{hook}")
 
     def is_closed(self, handler: Handler) -> bool:
         """Tell whether *handler* has heard `on_close`."""
         return self._heard.get(handler) is Heard.CLOSE
+
+    def untold(self) -> list[Handler]:
+        """Return those that have ended, and have not heard `on_close` although nothing else will be told them."""
+        return [
+            handler
+            for handler, heard in self._heard.items()
+            if heard is not Heard.CLOSE and handler.reason is not None and handler.reactor.is_closed
+        ]
 
     def _watched(self, kind: type) -> type:
         if kind not in self._classes:

@@ -41,6 +41,7 @@ class SimulatedSelector(selectors.BaseSelector):
         self._watchers: dict[int, Any] = {}
         self._looked_at: dict[int, None] = {}
         self._closed = False
+        self._reactor: Reactor | None = None
         self.watchers: dict[Any, None] = {}
         host.sim.selectors[self] = None
 
@@ -100,6 +101,8 @@ class SimulatedSelector(selectors.BaseSelector):
             return []
         if faults.jump.roll():
             sim.jump(faults.jump.details().between(0.0, sim.faults.stall_seconds_max))
+        if faults.busy.roll():
+            sim.jump(faults.busy.details().between(0.0, sim.faults.busy_seconds_max))
         sim.settle()
         if (timeout is None or timeout > 0) and not self.is_ready():
             sim.wait_in(self, timeout)
@@ -132,17 +135,20 @@ class SimulatedSelector(selectors.BaseSelector):
     @property
     def reactor(self) -> Reactor | None:
         """Whose it is; None while no handler is registered."""
-        for key in self._keys.values():
-            if isinstance(key.data, Handler):
-                return key.data.reactor
-        return None
+        if self._reactor is None:
+            for key in self._keys.values():
+                if isinstance(key.data, Handler):
+                    self._reactor = key.data.reactor
+                    break
+        return self._reactor if self._keys else None
 
     def is_ready(self) -> bool:
         """Tell whether a wait would end at once."""
-        for fd in list(self._looked_at):
-            if self._events(fd) is not None:
-                return True
-            del self._looked_at[fd]
+        if self._looked_at:
+            for fd in list(self._looked_at):
+                if self._events(fd) is not None:
+                    return True
+                del self._looked_at[fd]
         return False
 
     def _collect(self) -> list[tuple[selectors.SelectorKey, int]]:

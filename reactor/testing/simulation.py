@@ -12,6 +12,7 @@ import ipaddress
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +25,7 @@ from reactor.system import SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import INTERFACES, End, Kernel, failure
+from reactor.testing.kernel import IN, INTERFACES, OUT, End, Kernel, failure
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
 from reactor.testing.pool import SimulatedPool
@@ -69,6 +70,8 @@ class Host(System):
         self.time = lambda: sim.now - MONOTONIC_START + WALL_START
         #: What stands in for the module `socket` in code that makes its sockets by itself.
         self.sockets = SocketModule(self)
+        #: How often each signal has arrived here.
+        self.signals: Counter[int] = Counter()
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
         if hasattr(signal, "SIGPIPE"):
             self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
@@ -167,6 +170,7 @@ class Host(System):
         """Have signal *number* arrive on this host, now."""
         action = self.get_signal(number)
         self.note("signal", number)
+        self.signals[number] += 1
         if callable(action):
             self.ring(self._wakeup_fd, bytes([number]))
             action(number, None)
@@ -207,6 +211,8 @@ class Host(System):
 
     def strikes_again(self, end: End, what: str, events: int) -> bool:
         """Whether a call that could do something says EAGAIN all the same, by fault."""
+        if events & OUT and end.takes_for_sure:
+            return False
         if end.storm:
             end.storm -= 1
             return True
@@ -243,6 +249,8 @@ class Simulation(Host):
     ) -> None:
         self.seed, self.network, self.faults, self.checks = seed, network or Network(), faults, checks
         self.now = MONOTONIC_START
+        #: By how many seconds in all it has jumped, by fault.
+        self.jumped = 0.0
         self.journal = Journal()
         self.dice = Dice(seed, faults.only)
         self.dice_of = FaultDice.of(faults, self.dice)
@@ -267,6 +275,7 @@ class Simulation(Host):
         self._stopped: set[Reactor] = set()
         self._pass_of: dict[SimulatedSelector, tuple[int, int, float]] = {}
         self._idle: dict[SimulatedSelector, int] = {}
+        self._closes: dict[SimulatedSelector, int] = {}
         self._by_address: dict[str, Kernel] = {}
         super().__init__(self, "sim", 1)
         self._enter(self)
@@ -340,7 +349,7 @@ class Simulation(Host):
         return tuple(self.dice.struck)
 
     def close(self) -> None:
-        """Raise `Leak` if any descriptor is still open, on any host."""
+        """Raise `Leak` if any descriptor is still open, on any host, and `Violation` if a handler never heard of its end."""
         left = [
             f"{host.name}: descriptor {fd}, {file!r}"
             for host in self.hosts.values()
@@ -348,6 +357,8 @@ class Simulation(Host):
         ]
         if left:
             raise self.verdict(Leak, "still open: " + "; ".join(left))
+        for handler in self.monitor.untold():
+            raise self.verdict(Violation, f"{type(handler).__name__} has ended, {handler.reason}, and was not told")
         self.check()
 
     def check(self) -> None:
@@ -422,6 +433,7 @@ class Simulation(Host):
         """Put the clock forward, as a suspend does."""
         self.note("jump!", f"{seconds:.6f}")
         self.now += seconds
+        self.jumped += seconds
 
     # What selectors and blocking sockets call
 
@@ -451,7 +463,7 @@ class Simulation(Host):
 
     def forget(self, selector: SimulatedSelector) -> None:
         """A selector is closed."""
-        for kept in (self.selectors, self._pass_of, self._idle):
+        for kept in (self.selectors, self._pass_of, self._idle, self._closes):
             kept.pop(selector, None)
 
     def pass_begins(self, selector: SimulatedSelector, ready: int) -> None:
@@ -474,9 +486,17 @@ class Simulation(Host):
         else:
             self._idle[selector] = 0
         reactor = selector.reactor
-        if reactor is not None:
+        if reactor is None:
+            return
+        for handler in reactor.handlers:
+            if handler._life is Life.LIVE and handler._told != handler.interest:
+                raise self._wrong(handler)
+        kernel = selector.host.kernel
+        if kernel.closes != self._closes.get(selector):  # else no descriptor can have got lost
+            self._closes[selector] = kernel.closes
             for handler in reactor.handlers:
-                self._check_handler(selector, handler)
+                if handler._life is Life.LIVE and kernel.files.get(handler._fd) is not getattr(handler.sock, "_end", self):
+                    raise self._wrong(handler)
 
     # How
 
@@ -497,16 +517,31 @@ class Simulation(Host):
             self._raise_what_was_raised()
             if done():
                 return True
-            others = [
-                selector for selector in self.selectors if waiting is not selector and waiting is not selector.host.kernel
-            ]
-            if self._run_one(others):
-                continue
-            moment = self._next_moment(others)
-            if moment is None or (deadline is not None and moment > deadline):
-                self.now = self.now if deadline is None else max(self.now, deadline)
-                return False
-            self.now = max(self.now, moment)
+            moment = self._events[0][0] if self._events else None
+            for selector in self.selectors:
+                reactor = selector.reactor
+                if (
+                    reactor is None
+                    or waiting is selector
+                    or waiting is selector.host.kernel
+                    or reactor.is_running
+                    or reactor in self._stopped
+                ):
+                    continue
+                if reactor._inbox and not selector.host.kernel.files[reactor._waker._fd].poll() & IN:
+                    raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
+                due = reactor.timers.next_due()
+                has_calls = reactor._soon or reactor._opening or reactor._closed or reactor._stopping
+                if has_calls or (due is not None and due <= self.now) or selector.is_ready():
+                    self._make_pass(selector, reactor)
+                    break
+                if due is not None and (moment is None or due < moment):
+                    moment = due
+            else:
+                if moment is None or (deadline is not None and moment > deadline):
+                    self.now = self.now if deadline is None else max(self.now, deadline)
+                    return False
+                self.now = max(self.now, moment)
 
     def _raise_what_was_raised(self) -> None:
         raised, self._raised = self._raised, None
@@ -529,42 +564,20 @@ class Simulation(Host):
         if self._moment != self.now:
             self._moment, self._passes, self._happened = self.now, 0, 0
 
-    def _run_one(self, selectors: list[SimulatedSelector]) -> bool:
-        """Make a pass of a reactor that has something to do: of the one whose turn was the longest ago."""
-        for selector in selectors:
-            reactor = selector.reactor
-            if reactor is None or reactor.is_running or reactor in self._stopped:
-                continue
-            if selector.is_ready() or reactor.next_timeout() == 0:
-                self.selectors[selector] = self.selectors.pop(selector)
-                with reactor._running():
-                    reactor._pass(0.0, lambda: False)
-                    if reactor._stopping:
-                        self._stopped.add(reactor)
-                return True
-        return False
+    def _make_pass(self, selector: SimulatedSelector, reactor: Reactor) -> None:
+        self.selectors[selector] = self.selectors.pop(selector)  # its next turn comes after everybody else's
+        with reactor._running():
+            reactor._pass(0.0, lambda: False)
+            if reactor._stopping:
+                self._stopped.add(reactor)
 
-    def _next_moment(self, selectors: list[SimulatedSelector]) -> float | None:
-        moments = [self._events[0][0]] if self._events else []
-        for selector in selectors:
-            reactor = selector.reactor
-            if reactor is not None and not reactor.is_running and reactor not in self._stopped:
-                due = reactor.timers.next_due()
-                if due is not None:
-                    moments.append(due)
-        return min(moments, default=None)
-
-    def _check_handler(self, selector: SimulatedSelector, handler: Handler) -> None:
-        if handler._life is not Life.LIVE:
-            return
+    def _wrong(self, handler: Handler) -> SimulationError:
         name = type(handler).__name__
         if handler._told != handler.interest:
-            raise self.verdict(
-                Violation, f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
-            )
-        end = selector.host.kernel.files.get(handler._fd)
-        if end is None or end is not getattr(handler.sock, "end", None):
-            raise self.verdict(Violation, f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's")
+            message = f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
+        else:
+            message = f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's"
+        return self.verdict(Violation, message)
 
     def _note_hook(self, handler: Handler, hook: str, args: tuple[Any, ...]) -> None:
         host = handler.reactor.system

@@ -25,8 +25,10 @@ T = TypeVar("T")
 
 #: No errno: a blocking connect has waited as long as it may.
 _TIMED_OUT = -1
-_MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
-_KNOWN_FLAGS = socket.MSG_PEEK | _MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0) | socket.MSG_TRUNC
+# Plain numbers: a flag enum's arithmetic costs more than a simulated call.
+_MSG_PEEK = int(socket.MSG_PEEK)
+_MSG_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+_KNOWN_FLAGS = _MSG_PEEK | _MSG_DONTWAIT | int(getattr(socket, "MSG_NOSIGNAL", 0)) | int(socket.MSG_TRUNC)
 
 
 def make_end(host: Host, family: int, kind: int) -> End:
@@ -284,7 +286,7 @@ class SimulatedSocket(socket.socket):
         self._check_flags(flags)
         if size < 0:
             raise ValueError("negative buffersize in recv")
-        end, host, peek = self._end, self._host, bool(flags & socket.MSG_PEEK)
+        end, host, peek = self._end, self._host, bool(flags & _MSG_PEEK)
         if size == 0:
             return b"", None  # Python's own answer: it asks nobody
 

@@ -169,10 +169,14 @@ class Flow:
     def _strike(self, data: bytes) -> None:
         """The fault: after some bytes both ends are told of a reset that neither sent."""
         self.reset_after = -1
-        self.purge()
+        self.unsent.clear()
         self.flying += len(data)
         self.carry(len(data), self._arrive, data)
-        self.carry(0, self.target.reset)
+        self.carry(0, self._struck)
+
+    def _struck(self) -> None:
+        # The source last: its end forgets what is held up on a path that is cut, and that may be the reset of the other.
+        self.target.reset()
         self.source.kernel.sim.after(self.path.latency, self.source.reset)
 
 
@@ -191,6 +195,8 @@ class Tcp(InetEnd):
     queue: deque[Tcp] = attrs.field(factory=deque, init=False, repr=False)
     _coming: dict[Tcp, None] = attrs.field(factory=dict, init=False, repr=False)  # between SYN and the accept queue
     _listener: Tcp | None = attrs.field(default=None, init=False, repr=False)
+    #: Whether a reset by fault is to strike its connection, sooner or later.
+    is_doomed: bool = attrs.field(default=False, init=False, repr=False)
 
     # Calls
 
@@ -398,6 +404,7 @@ class Tcp(InetEnd):
         other.outgoing = self.incoming = self.outgoing if other is self else Flow(other, self, back)
         strike = self.kernel.sim.dice_of.reset
         if strike.roll():
+            self.is_doomed = other.is_doomed = True
             details = strike.details()
             flow = self.outgoing if details.below(2) else other.outgoing
             flow.reset_after = details.below(_RESET_BYTES_MAX)

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from reactor import READ, CloseKind, ConnectError, Handler, Reactor, Stream, UsageError
+from reactor import READ, Acceptor, Address, CloseKind, ConnectError, Handler, Reactor, Stream, UsageError
 from reactor.testing import Faults, Hang, InjectedError, Leak, Network, Simulation, Violation
 from reactor.testing.faults import KINDS
 from reactor.testing.selector import KINDS as SELECTOR_KINDS
@@ -449,6 +449,90 @@ def test_after_on_close_nothing_may_be_called() -> None:
         handler.on_readable()
         with there, pytest.raises(Violation, match=r"Handler\.on_readable was called after on_close"):
             sim.check()
+
+
+def test_an_acceptor_accepts_nobody_after_its_end() -> None:
+    """A hook of a handler that is no stream, after its `on_close`, is a violation."""
+
+    @attrs.define(eq=False)
+    class Ignoring(Acceptor):
+        def on_accept(self, sock: socket.socket, peer: Address) -> None:
+            pass
+
+    with Simulation() as sim, sim.reactor() as reactor, sim.sockets.socket() as sock:
+        acceptor = Ignoring().listen(reactor, ":7")
+        acceptor.close()
+        sim.run()
+        acceptor.on_accept(sock, acceptor.addresses[0])
+        with pytest.raises(Violation, match=r"Ignoring\.on_accept was called after on_close"):
+            sim.check()
+
+
+def test_a_handler_is_not_called_once_it_is_closed() -> None:
+    """What is told of readiness after `close`, and before `on_close`, is a violation."""
+    with Simulation() as sim, sim.reactor() as reactor:
+        here, there = sim.sockets.socketpair()
+        handler = reactor.attach(Handler(), here)
+        handler.close()
+        handler.on_readable()
+        with there, pytest.raises(Violation, match=r"Handler\.on_readable was called after it was closed"):
+            sim.check()
+
+
+def test_a_handler_that_was_not_told_of_its_end_is_told_of() -> None:
+    """A handler that has ended without `on_close` is a violation at the end of the simulation."""
+    sim = Simulation()
+    with sim.reactor() as reactor:
+        here, there = sim.sockets.socketpair()
+        handler = reactor.attach(Handler(), here)
+        handler.close()
+        reactor._closed.clear()  # what the library must not do
+    there.close()
+    with pytest.raises(Violation, match=r"Handler has ended, .*, and was not told"):
+        sim.close()
+
+
+def test_a_reactor_that_is_not_woken_is_told() -> None:
+    """A call from elsewhere, and no ring at the door: a violation, since nobody would ever make it."""
+    with Simulation() as sim, sim.reactor() as reactor:
+        reactor.listen(Echo, ":7")
+        reactor._inbox.append((print, (), None))  # as `call_threadsafe` does, and then it rings
+        with pytest.raises(Violation, match=r"sim sleeps on a call from elsewhere"):
+            sim.run()
+
+
+def test_a_ring_at_an_empty_doorbell_is_never_refused() -> None:
+    """EAGAIN by fault does not strike a Unix socket whose peer has read everything: it could not be full."""
+    with Simulation(faults=Faults(again=1.0)) as sim:
+        here, there = sim.sockets.socketpair()
+        here.setblocking(False)
+        with here, there:
+            assert here.send(b"x") == 1
+            with pytest.raises(BlockingIOError):
+                here.send(b"x")
+
+
+def test_a_reset_by_fault_waits_behind_what_a_cut_path_holds_up() -> None:
+    """What was sent before the reset is neither lost nor overtaken, and both ends hear of the reset once the path heals."""
+    for seed in range(20):
+        with world(seed, faults=Faults(reset=1.0, only=["reset#1"])) as here:
+            client = here.connect(Client(b"".join(b"%06d" % number for number in range(2000))))
+            here.sim.advance(0.01)
+            here.sim.partition("client", "server")
+            here.sim.advance(1.0)
+            here.sim.heal()
+            here.until_closed(client)
+            assert client.message.startswith(client.received)
+            assert client.kind is CloseKind.RESET
+
+
+def test_a_busy_pass_finds_much_ready_at_once() -> None:
+    """The fault `busy` lets time pass before a wait; what comes meanwhile is there, all of it, when it is over."""
+    with Simulation(faults=Faults(busy=1.0, busy_seconds_max=0.5)) as sim, sim.reactor() as reactor:
+        sim.after(0.0, sim.note, "now")
+        reactor.run_once(0)
+        assert 0 < sim.jumped <= 0.5
+        assert sim.now == pytest.approx(1000.0 + sim.jumped)
 
 
 # What it refuses
