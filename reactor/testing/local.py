@@ -262,7 +262,7 @@ class LocalDatagram(End):
         return events | (HUP if self.read_shut and self.write_shut else 0)
 
     def release(self) -> None:
-        self.is_closed, self.peer = True, None  # unix_release_sock
+        self.is_closed = True
         leave_path(self)
 
     def _find(self, address: Any) -> LocalDatagram | int:
