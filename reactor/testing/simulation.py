@@ -72,9 +72,11 @@ class Host(System):
         self.sockets = SocketModule(self)
         #: How often each signal has arrived here.
         self.signals: Counter[int] = Counter()
-        self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
-        if hasattr(signal, "SIGPIPE"):
-            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
+        # As Python has them when it starts.
+        self._actions: dict[int, SignalAction] = {
+            signal.SIGINT: signal.default_int_handler,
+            getattr(signal, "SIGPIPE", 13): signal.SIG_IGN,
+        }
         self._wakeup_fd = -1
 
     @property
