@@ -14,6 +14,7 @@ import pytest
 pytest.register_assert_rewrite("tests.kit")
 
 from tests.kit import SELECTORS, Clock, Fault, Watched  # noqa: E402  # its asserts are rewritten, too
+from tests.worlds import CORE, SELECTOR_NAMES, World  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,10 +64,35 @@ def logs(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     assert not messages, f"logged: {messages}"
 
 
-@pytest.fixture(params=SELECTORS, ids=lambda kind: kind.__name__)
-def selector(request: pytest.FixtureRequest) -> Callable[[], selectors.BaseSelector]:
-    """Each selector class of the platform in turn."""
-    kind: Callable[[], selectors.BaseSelector] = request.param
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have a test of the core run in both worlds, and what needs a selector on each that the world has."""
+    worlds = [False]
+    name = metafunc.module.__name__.removeprefix("tests.test_")
+    if name in CORE and metafunc.definition.get_closest_marker("kernel") is None:
+        worlds.append(True)
+    if "selector" in metafunc.fixturenames:
+        real = [pytest.param(False, kind, id=kind.__name__) for kind in SELECTORS]
+        simulated = [pytest.param(True, name, id=f"simulated-{name}") for name in SELECTOR_NAMES]
+        metafunc.parametrize(("world", "selector"), real + simulated * (len(worlds) - 1), indirect=True)
+    elif len(worlds) > 1:
+        metafunc.parametrize("world", worlds, indirect=True, ids=["real", "simulated"])
+
+
+@pytest.fixture(autouse=True)
+def world(request: pytest.FixtureRequest, leaks: None) -> Iterator[World | None]:
+    """The simulated world in which the test runs; None for the real one."""
+    if not getattr(request, "param", False):
+        yield None
+        return
+    checks = request.node.get_closest_marker("unchecked") is None
+    with World(checks=checks).around(request.module) as world:
+        yield world
+
+
+@pytest.fixture
+def selector(request: pytest.FixtureRequest, world: World | None) -> Callable[[], selectors.BaseSelector]:
+    """Each selector class in turn that the world has."""
+    kind: Callable[[], selectors.BaseSelector] = request.param if world is None else world.selectors[request.param]
     return kind
 
 

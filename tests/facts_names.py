@@ -27,6 +27,24 @@ def bind_to_port_0_gives_a_port(world: World, family: int) -> Script:
     yield one.getsockname()[1] != two.getsockname()[1], True
 
 
+@fact(*TCP, differs="the option is Linux's")
+def bind_to_an_address_without_a_port(world: World, family: int) -> Script:
+    """With IP_BIND_ADDRESS_NO_PORT, port 0 is no port yet: it may be bound again, and `connect` or `listen` choose one."""
+    host = world.free(family)[0]
+    one, two = world.open(family), world.open(family)
+    for sock in (one, two):
+        sock.setsockopt(socket.IPPROTO_IP, 24, 1)
+        sock.bind((host, 0))
+        yield sock.getsockname()[:2], (host, 0)
+    yield said(two.bind, (host, 0)), None
+    two.listen(1)
+    yield two.getsockname()[1] > 0, True
+    yield said(two.bind, (host, 0)), "EINVAL"
+    one.connect_ex(two.getsockname())
+    yield one.getsockname()[1] > 0, True
+    yield one.getsockname()[0], host
+
+
 @fact(INET, INET6, UNIX)
 def bind_twice(world: World, family: int) -> Script:
     """A socket that has a name gets no second one."""

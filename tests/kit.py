@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import pathlib
 import selectors
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from reactor import CloseKind, CloseReason, ErrorContext, Handler, Reactor, Stream, System
+from reactor import CloseKind, CloseReason, ErrorContext, Handler, Reactor, Stream
 from reactor.poller import READ
 from reactor.system import Socket
+from reactor.testing import Host
+from reactor.testing.sockets import SimulatedSocket
+from tests.worlds import System
 
 #: Every selector that this platform has.
 SELECTORS: tuple[Callable[[], selectors.BaseSelector], ...] = tuple(
@@ -126,23 +130,63 @@ class Clock(System):
     """A system whose clock stands still until nothing is ready, then jumps to where the loop would have waited to."""
 
     def __init__(self) -> None:
-        self.moment = 1000.0
-        self.monotonic = lambda: self.moment
+        #: How long the loop wanted to wait, each time.
+        self.waits: list[float | None] = []
+        if not isinstance(self, Host):  # a simulation has such a clock
+            self._moment = 1000.0
+            self.monotonic = lambda: self._moment
+
+    @property
+    def moment(self) -> float:
+        return self.monotonic()
+
+    @moment.setter
+    def moment(self, moment: float) -> None:
+        if isinstance(self, Host):
+            self.sim.now = moment
+        else:
+            self._moment = moment
 
     def selector(self) -> selectors.BaseSelector:
-        return JumpingSelector(self)
+        return Jumping(super().selector(), self)
 
 
-class JumpingSelector(selectors.DefaultSelector):
-    """Never waits: moves its clock instead."""
+class Wrapping(selectors.BaseSelector):
+    """A selector that has another one do its work."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock = clock
-        self.waits: list[float | None] = []
+    def __init__(self, inner: selectors.BaseSelector) -> None:
+        self.inner = inner
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self.inner.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self.inner.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self.inner.modify(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.waits.append(timeout)
+        return self.inner.select(timeout)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self.inner.get_map()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class Jumping(Wrapping):
+    """Never waits: moves its clock instead."""
+
+    def __init__(self, inner: selectors.BaseSelector, clock: Clock) -> None:
+        super().__init__(inner)
+        self.clock = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.clock.waits.append(timeout)
+        if isinstance(self.clock, Host):
+            return super().select(timeout)
         ready = super().select(0)
         if not ready:
             assert timeout is not None, "the loop would wait for ever"
@@ -194,6 +238,11 @@ def unix_pair() -> tuple[socket.socket, socket.socket]:
 PAIRS = (tcp_pair, unix_pair)
 
 
+def exists(path: pathlib.Path) -> bool:
+    """Tell whether the file of a Unix socket is there, in the world of the test."""
+    return System().socket_file(str(path)) is not None
+
+
 def reset(sock: socket.socket) -> None:
     """Close by RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -228,11 +277,11 @@ def jam(stream: Stream) -> int:
     return written
 
 
-class Refusing(selectors.DefaultSelector):
+class Refusing(Wrapping):
     """A selector that is full when *left* more descriptors have been registered."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__()
+        super().__init__(selectors.DefaultSelector())
         self.error, self.left = error, 100
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -251,10 +300,7 @@ class Fault(System):
 
     def socket(self, family: int) -> Socket:
         self.trip("socket")
-        sock = FaultySocket(family, socket.SOCK_STREAM)
-        sock.system = self
-        sock.setblocking(False)
-        return sock
+        return self.wrap(super().socket(family))
 
     def trip(self, call: str) -> int:
         """Raise, or return, what the next call of this name is to give; 0 for nothing."""
@@ -271,58 +317,81 @@ class Fault(System):
 
     def wrap(self, sock: Socket) -> Socket:
         """Return a faulty socket in place of *sock*."""
+        timeout = sock.gettimeout()
+        if isinstance(sock, SimulatedSocket):
+            assert isinstance(self, Host)
+            sock.detach()
+            return SimulatedFaultySocket(self, sock.end, timeout)
         faulty = FaultySocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-        faulty.system = self
+        faulty.settimeout(timeout)
+        faulty.fault = self
         return faulty
 
 
-class FaultySocket(socket.socket):
-    """A real socket that asks its system before each call whether it is to fail."""
+class Virtual(Fault, Clock):
+    """Both: sockets that fail, and a clock that jumps."""
 
-    system: Fault
+    def __init__(self) -> None:
+        Fault.__init__(self)
+        Clock.__init__(self)
+
+
+class FaultySocket(socket.socket):
+    """A socket that asks its system before each call whether it is to fail."""
+
+    fault: Fault
 
     def accept(self) -> tuple[socket.socket, Any]:
-        self.system.trip("accept")
+        self.fault.trip("accept")
         return super().accept()
 
     def recv(self, *args: Any) -> bytes:
-        self.system.trip("recv")
+        self.fault.trip("recv")
         return super().recv(*args)
 
     def send(self, data: Any, *args: int) -> int:
-        self.system.trip("send")
+        self.fault.trip("send")
         return super().send(data, *args)
 
     def connect_ex(self, address: Any) -> int:
-        return self.system.trip("connect_ex") or super().connect_ex(address)
+        return self.fault.trip("connect_ex") or super().connect_ex(address)
 
     def getpeername(self) -> Any:
-        self.system.trip("getpeername")
+        self.fault.trip("getpeername")
         return super().getpeername()
 
     def getsockname(self) -> Any:
-        self.system.trip("getsockname")
+        self.fault.trip("getsockname")
         return super().getsockname()
 
     def setsockopt(self, *args: Any) -> None:
-        self.system.trip("setsockopt")
+        self.fault.trip("setsockopt")
         super().setsockopt(*args)
 
     def getsockopt(self, *args: Any) -> Any:
-        self.system.trip("getsockopt")
+        self.fault.trip("getsockopt")
         return super().getsockopt(*args)
 
     def shutdown(self, how: int) -> None:
-        self.system.trip("shutdown")
+        self.fault.trip("shutdown")
         super().shutdown(how)
 
     def listen(self, *args: int) -> None:
-        self.system.trip("listen")
+        self.fault.trip("listen")
         super().listen(*args)
 
     def bind(self, address: Any) -> None:
-        self.system.trip("bind")
+        self.fault.trip("bind")
         super().bind(address)
+
+
+class SimulatedFaultySocket(FaultySocket, SimulatedSocket):
+    """One in the simulation."""
+
+    @property
+    def fault(self) -> Fault:  # type: ignore[override]
+        assert isinstance(self._host, Fault)
+        return self._host
 
 
 def faults(reactor: Watched, **calls: list[int | BaseException]) -> None:

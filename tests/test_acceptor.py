@@ -25,11 +25,11 @@ from reactor import (
     HandlerReused,
     Inet,
     ListenOptions,
-    System,
     UsageError,
 )
 from reactor import acceptor as module
-from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, faults, fill, unix_pair
+from tests.kit import Fault, Recorder, Refusing, Virtual, Watched, Watcher, exists, faults, fill, unix_pair
+from tests.worlds import System
 
 
 @contextlib.contextmanager
@@ -298,12 +298,6 @@ def test_readiness_without_a_client_is_no_error(reactor: Watched) -> None:
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 def test_exhaustion_rests_and_is_told_once(number: int, logs: list[str]) -> None:
     """One warning, no accept in between, rests that double up to their maximum, and service as soon as it works again."""
-
-    class Virtual(Fault, Clock):
-        def __init__(self) -> None:
-            Fault.__init__(self)
-            Clock.__init__(self)
-
     with Watched(system=Virtual(), debug=True) as reactor:
         factory = Keeping()
         acceptor = reactor.listen(factory, "127.0.0.1:0")
@@ -334,12 +328,6 @@ def test_exhaustion_rests_and_is_told_once(number: int, logs: list[str]) -> None
 
 def test_a_freed_descriptor_ends_the_rest_at_once(logs: list[str]) -> None:
     """The client that waits is accepted in the pass after any handler closes, with no time passing."""
-
-    class Virtual(Fault, Clock):
-        def __init__(self) -> None:
-            Fault.__init__(self)
-            Clock.__init__(self)
-
     here, there = unix_pair()
     with there, Watched(system=Virtual(), debug=True) as reactor:
         factory = Keeping()
@@ -500,7 +488,7 @@ def test_what_cannot_be_registered_leaves_nothing_behind(tmp_path: pathlib.Path)
             selector.left = left
             with pytest.raises(UsageError, match="full"):
                 reactor.listen(Recorder, address)
-        assert not (tmp_path / "s").exists()
+        assert not exists(tmp_path / "s")
         assert not reactor.handlers
 
 
@@ -521,7 +509,7 @@ def test_a_unix_acceptor_serves_and_cleans_up(reactor: Watched, tmp_path: pathli
         reactor.until(lambda: factory.made)
         assert str(factory.made[0].peer) == "unix:"
         acceptor.close()
-        assert not (tmp_path / "s").exists()
+        assert not exists(tmp_path / "s")
 
 
 def test_a_reset_between_accept_and_set_up_harms_nobody(faulty: Watched) -> None:
@@ -595,6 +583,7 @@ def test_unref_is_for_every_socket(early: bool) -> None:
         assert acceptor.is_open
 
 
+@pytest.mark.kernel("a process of its own")
 def test_exhaustion_is_survived_by_a_process_that_has_imported_nothing() -> None:
     """The report needs no descriptor: with the real limit reached, the listener rests, and serves when others leave."""
     program = """

@@ -126,6 +126,7 @@ def test_the_second_address_is_tried_when_the_first_fails(reactor: Watched) -> N
         assert handler.peer == Inet(*listener.getsockname())
 
 
+@pytest.mark.unchecked("takes an event away from the selector")
 def test_nobody_answers_in_time() -> None:
     """At the deadline the handler hears TIMEOUT, and the error names what did not answer."""
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from reactor import AddressError, AddressInUse, Inet, ListenError, ListenOptions, System, Unix, Unsupported, UsageError
+from reactor import AddressError, AddressInUse, Inet, ListenError, ListenOptions, Unix, Unsupported, UsageError
 from reactor import listening as module
 from reactor.listening import Listening, listen_on
-from tests.kit import Fault
+from tests.kit import Fault, exists
+from tests.worlds import System
 
 OPTIONS = ListenOptions()
 
@@ -138,7 +139,7 @@ def test_ports_may_be_shared_where_the_platform_can(opened: list[Listening], mon
     shared = ListenOptions(reuse_port=True)
     opened += listen_on(System(), "127.0.0.1:0", shared)
     opened += listen_on(System(), ("127.0.0.1", opened[0].sock.getsockname()[1]), shared)
-    monkeypatch.delattr(socket, "SO_REUSEPORT")
+    monkeypatch.delattr("socket.SO_REUSEPORT")
     with pytest.raises(Unsupported, match="SO_REUSEPORT"):
         listen_on(System(), ":0", shared)
 
@@ -152,7 +153,7 @@ def test_windows_takes_its_ports_exclusively(monkeypatch: pytest.MonkeyPatch) ->
             options.append(option)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
+    monkeypatch.setattr("socket.SO_EXCLUSIVEADDRUSE", -5, raising=False)
     module._set_options(Noting(), socket.AF_INET, False, OPTIONS)  # type: ignore[arg-type]
 
     assert options == [(socket.SOL_SOCKET, -5, 1)]
@@ -183,6 +184,7 @@ def path_of(tmp_path: pathlib.Path) -> str:
     return str(tmp_path / "s.sock")
 
 
+@pytest.mark.kernel("modes and owners of files")
 def test_a_unix_socket_has_its_permissions_before_anybody_can_connect(
     opened: list[Listening], tmp_path: pathlib.Path
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_live_servers_file_is_not(opened: list[Listening], tmp_path: pathlib.P
         client.connect(path_of(tmp_path))
 
 
+@pytest.mark.kernel("a file that is no socket")
 def test_other_files_are_never_removed(tmp_path: pathlib.Path) -> None:
     """A regular file at the path is an error, and stays."""
     (tmp_path / "s.sock").write_text("precious")
@@ -222,6 +225,7 @@ def test_other_files_are_never_removed(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "s.sock").read_text() == "precious"
 
 
+@pytest.mark.kernel("locks a directory")
 def test_without_the_lock_nothing_is_removed(
     opened: list[Listening], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,14 +242,14 @@ def test_without_the_lock_nothing_is_removed(
 def test_the_file_goes_with_its_listener_but_not_its_successors(tmp_path: pathlib.Path) -> None:
     """Only the very file that was made is removed."""
     (one,) = listen_on(System(), tmp_path / "s.sock", OPTIONS)
-    os.unlink(tmp_path / "s.sock")
+    System().unlink(str(tmp_path / "s.sock"))
     (two,) = listen_on(System(), tmp_path / "s.sock", OPTIONS)
     one.remove_file(System())
     one.sock.close()
-    assert (tmp_path / "s.sock").exists()
+    assert exists(tmp_path / "s.sock")
     two.remove_file(System())
     two.sock.close()
-    assert not (tmp_path / "s.sock").exists()
+    assert not exists(tmp_path / "s.sock")
 
 
 def test_a_failure_after_bind_removes_the_file(tmp_path: pathlib.Path) -> None:
@@ -254,12 +258,17 @@ def test_a_failure_after_bind_removes_the_file(tmp_path: pathlib.Path) -> None:
     system.faults["listen"] = [errno.EACCES]
     with pytest.raises(ListenError):
         listen_on(system, tmp_path / "s.sock", OPTIONS)
-    assert not (tmp_path / "s.sock").exists()
-    with pytest.raises(ListenError, match="No such file or directory"):
-        listen_on(System(), tmp_path / "none" / "s.sock", OPTIONS)
+    assert not exists(tmp_path / "s.sock")
     system.faults["bind"] = [errno.EACCES]
     with pytest.raises(ListenError, match="EACCES"):
         listen_on(system, tmp_path / "s.sock", OPTIONS)
+
+
+@pytest.mark.kernel("a simulated host has no directories")
+def test_a_directory_that_is_not_there_is_an_error(tmp_path: pathlib.Path) -> None:
+    """The kernel's reason comes out."""
+    with pytest.raises(ListenError, match="No such file or directory"):
+        listen_on(System(), tmp_path / "none" / "s.sock", OPTIONS)
 
 
 def test_abstract_names_need_no_file(opened: list[Listening]) -> None:
@@ -284,7 +293,7 @@ def test_a_relative_path_is_removed_after_a_change_of_directory(
     monkeypatch.chdir("/")
     one.remove_file(System())
     one.sock.close()
-    assert not (tmp_path / "s.sock").exists()
+    assert not exists(tmp_path / "s.sock")
 
 
 def test_sockets_that_cannot_listen_are_refused() -> None:
@@ -301,10 +310,15 @@ def test_sockets_that_cannot_listen_are_refused() -> None:
             listen_on(System(), connected, OPTIONS)
 
 
-def test_names_and_owners_that_cannot_be(tmp_path: pathlib.Path) -> None:
-    """A host name with an endless label, and a user that is not there, are errors of the caller."""
+def test_names_that_cannot_be() -> None:
+    """A host name with an endless label is an error of the caller."""
     with pytest.raises(AddressError, match="no valid host name"):
         listen_on(System(), f"{'a' * 70}.x:80", OPTIONS)
+
+
+@pytest.mark.kernel("a simulated host has no users")
+def test_owners_that_cannot_be(tmp_path: pathlib.Path) -> None:
+    """A user that is not there is an error of the caller, and leaves no file."""
     with pytest.raises(UsageError, match="owner or group"):
         listen_on(System(), tmp_path / "s", ListenOptions(owner="no such user"))
-    assert not (tmp_path / "s").exists()
+    assert not exists(tmp_path / "s")

@@ -23,11 +23,11 @@ from reactor import (
     Handler,
     Reactor,
     ReactorClosed,
-    System,
     WrongThread,
 )
 from reactor.loop import WAIT_SECONDS_MAX
-from tests.kit import PATIENCE, Clock, JumpingSelector, Recorder, Watched, Watcher, unix_pair
+from tests.kit import PATIENCE, Clock, Recorder, Watched, Watcher, unix_pair
+from tests.worlds import System
 
 
 @pytest.fixture
@@ -115,6 +115,7 @@ def test_an_unreffed_timer_runs_while_something_else_lives(virtual: Watched) -> 
     assert len(made) == 3
 
 
+@pytest.mark.kernel("a thread beside the loop")
 def test_run_forever_waits_for_stop(reactor: Watched) -> None:
     """With forever, run goes on with nothing alive, until a thread stops it."""
     thread = threading.Thread(target=lambda: reactor.call_threadsafe(reactor.stop))
@@ -144,6 +145,7 @@ def test_stop_finishes_the_pass(reactor: Watched, pair: tuple[socket.socket, soc
     assert handler.heard == ["readable", "close"]
 
 
+@pytest.mark.kernel("a thread beside the loop")
 def test_stop_from_a_thread_ends_the_wait(reactor: Watched) -> None:
     """stop needs no call_threadsafe."""
     started = threading.Event()
@@ -209,6 +211,7 @@ def test_several_reactors_live_side_by_side() -> None:
     assert made == ["inner", "outer"]
 
 
+@pytest.mark.kernel("a thread beside the loop")
 def test_reactors_in_threads_do_not_meet() -> None:
     """Four reactors in four threads each serve their own timers."""
     made: list[list[int]] = [[] for _ in range(4)]
@@ -251,8 +254,8 @@ def test_a_foreign_thread_is_refused(reactor: Watched, pair: tuple[socket.socket
 
     thread = threading.Thread(target=intrude)
     reactor.call_soon(thread.start)
+    reactor.call_soon(thread.join)
     reactor.run()
-    thread.join()
 
     assert "call_threadsafe" in str(errors[0])
     assert handler.is_open
@@ -337,6 +340,7 @@ def test_closing_during_close_is_told_too(pair: tuple[socket.socket, socket.sock
     assert [other.heard for other in others] == [["close"], ["close"]]
 
 
+@pytest.mark.kernel("a simulation keeps what is open, to tell of it at its end")
 def test_a_reactor_that_was_never_closed_says_so() -> None:
     """Garbage collection warns, names the place in debug mode, and frees the descriptors."""
     reactor = Reactor(debug=True)
@@ -404,22 +408,20 @@ def test_a_delay_counts_from_the_call_not_from_the_pass(virtual: Watched) -> Non
 
 def test_waits_are_clamped(virtual: Watched) -> None:
     """No wait is longer than a day, so that no selector overflows; epoll takes 24 days at most."""
-    waits = virtual.poller.selector
-    assert isinstance(waits, JumpingSelector)
+    assert isinstance(virtual.system, Clock)
     virtual.call_later(1e9, virtual.stop)
     virtual.run()
 
-    assert max(wait for wait in waits.waits if wait is not None) == WAIT_SECONDS_MAX
+    assert max(wait for wait in virtual.system.waits if wait is not None) == WAIT_SECONDS_MAX
 
 
 def test_an_idle_loop_does_not_poll(virtual: Watched) -> None:
     """With one timer an hour away, one wait of an hour is all."""
-    waits = virtual.poller.selector
-    assert isinstance(waits, JumpingSelector)
+    assert isinstance(virtual.system, Clock)
     virtual.call_later(3600, lambda: None)
     virtual.run()
 
-    assert [wait for wait in waits.waits if wait] == [3600]
+    assert [wait for wait in virtual.system.waits if wait] == [3600]
 
 
 @pytest.mark.parametrize("delay", [math.nan, math.inf])
@@ -447,7 +449,7 @@ def test_next_timeout_is_for_embedding(virtual: Watched) -> None:
 
 def test_the_selectors_descriptor_is_readable_when_there_is_work() -> None:
     """Another loop can watch ours by its descriptor, and serve it by run_once(0)."""
-    if not hasattr(selectors.DefaultSelector(), "fileno"):
+    if not hasattr(selectors.DefaultSelector, "fileno"):
         pytest.skip("this platform's default selector has no descriptor")
     with Watched() as inner, selectors.SelectSelector() as outer:
         outer.register(inner.fileno(), READ)
@@ -742,8 +744,8 @@ def test_a_signal_handler_that_raises_does_not_deafen_the_loop(reactor: Watched)
     reactor._waker.sock = reader
     thread = threading.Thread(target=reactor.call_threadsafe, args=(reactor.stop,))
     thread.start()
-    reactor.run(forever=True)
     thread.join()
+    reactor.run(forever=True)
 
 
 # What comes from threads and signal handlers
@@ -825,6 +827,6 @@ def test_the_system_hears_of_every_run() -> None:
 def test_a_reactor_that_is_given_no_system_asks_for_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """`System.default` can be replaced for a whole program."""
     system = Counting()
-    monkeypatch.setattr(System, "default", lambda: system)
+    monkeypatch.setattr("reactor.system.System.default", lambda: system)
     with Reactor() as reactor:
         assert reactor.system is system

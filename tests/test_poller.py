@@ -62,6 +62,7 @@ def test_two_live_handlers_cannot_share_a_descriptor(reactor: Watched, pair: tup
     assert first.heard == ["readable"]
 
 
+@pytest.mark.kernel("watches a regular file")
 def test_a_regular_file_is_refused_by_epoll(pair: tuple[socket.socket, socket.socket]) -> None:
     """epoll_ctl says EPERM for a file; the error says so, and the handler is spent."""
     if not hasattr(selectors, "EpollSelector"):
@@ -83,6 +84,7 @@ def test_a_regular_file_is_refused_by_epoll(pair: tuple[socket.socket, socket.so
         assert not reactor.handlers
 
 
+@pytest.mark.kernel("the highest number that select takes")
 def test_select_refuses_numbers_that_are_too_high(pair: tuple[socket.socket, socket.socket]) -> None:
     """One descriptor beyond FD_SETSIZE is refused when it comes, and does not break every later call."""
     with Watched(selector=selectors.SelectSelector()) as reactor:
@@ -97,6 +99,7 @@ def test_select_refuses_numbers_that_are_too_high(pair: tuple[socket.socket, soc
         assert handler.heard == ["readable"]
 
 
+@pytest.mark.unchecked("closes a descriptor behind its handler")
 def test_a_descriptor_closed_behind_our_back_ends_its_handler(reactor: Watched) -> None:
     """Whichever way the selector reports it, on_close comes with the error, and others are served."""
     (bad, bad_peer), (good, good_peer) = unix_pair(), unix_pair()
@@ -112,6 +115,7 @@ def test_a_descriptor_closed_behind_our_back_ends_its_handler(reactor: Watched) 
     assert leaker.kind is CloseKind.ERROR
 
 
+@pytest.mark.unchecked("closes a descriptor behind its handler")
 @pytest.mark.parametrize("before", [READ, WRITE])
 def test_a_change_of_interest_finds_a_closed_descriptor(reactor: Watched, before: int) -> None:
     """Where the selector says that it does not know the number any more, its handler ends with that error."""
@@ -126,6 +130,7 @@ def test_a_change_of_interest_finds_a_closed_descriptor(reactor: Watched, before
         reactor.raised.clear()
 
 
+@pytest.mark.unchecked("closes a descriptor behind its handler")
 def test_select_survives_a_closed_descriptor() -> None:
     """select(2) fails as a whole for one bad number: the culprit is found and the rest is served."""
     (bad, bad_peer), (good, good_peer) = unix_pair(), unix_pair()
@@ -179,6 +184,7 @@ def test_a_number_that_comes_back_belongs_to_its_new_owner(reactor: Watched) -> 
         assert leaker.heard == ["close"]
 
 
+@pytest.mark.kernel("duplicates a descriptor")
 def test_a_ghost_does_not_burn_a_core(logs: list[str]) -> None:
     """A closed descriptor whose duplicate lives on makes epoll return for ever; the poller notices and starts anew."""
     if not hasattr(selectors, "EpollSelector"):
@@ -221,6 +227,7 @@ def test_only_some_selectors_have_a_descriptor(selector: Callable[[], selectors.
                 reactor.fileno()
 
 
+@pytest.mark.kernel("duplicates a descriptor")
 def test_starting_anew_passes_over_what_else_is_gone(logs: list[str]) -> None:
     """Another descriptor closed behind our back does not break the new selector: its handler ends."""
     if not hasattr(selectors, "EpollSelector"):

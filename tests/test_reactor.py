@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 from collections.abc import Callable
 
 import attrs
@@ -187,10 +186,8 @@ def test_shutdown_ends_run(reactor: Watched) -> None:
             read_all(there)
             there.close()
 
-        thread = threading.Thread(target=read_and_go)
-        thread.start()
+        reactor.call_soon(read_and_go)
         reactor.run(forever=True)
-        thread.join()
 
     assert states == [True]
     assert not acceptor.is_open

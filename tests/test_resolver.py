@@ -346,6 +346,7 @@ def test_a_resolver_serves_one_reactor() -> None:
 # The real thing
 
 
+@pytest.mark.kernel("a thread of a pool")
 def test_the_real_resolver_looks_names_up_in_a_thread(reactor: Watched) -> None:
     """A form that only the system understands goes through a thread and comes back."""
     found: list[Found] = []

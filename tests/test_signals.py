@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ NUMBER = signal.SIGUSR1
 
 
 def kill(number: int = NUMBER) -> None:
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +39,7 @@ def test_many_callbacks_hear_one_signal(reactor: Watched) -> None:
     assert heard == [0, 2]
 
 
+@pytest.mark.kernel("a thread that a signal strikes")
 def test_a_signal_ends_the_wait(reactor: Watched) -> None:
     """A loop asleep with nothing to do hears a signal, whichever thread the kernel gave it to."""
     reactor.on_signal(NUMBER, reactor.stop)
@@ -199,6 +199,7 @@ def test_only_signals_that_can_be_handled(reactor: Watched, number: int) -> None
         reactor.on_signal(number, print)
 
 
+@pytest.mark.kernel("which thread is the main one")
 def test_only_the_main_thread_sets_signals(reactor: Watched) -> None:
     """Elsewhere Python cannot; the error says so."""
     errors: list[WrongThread] = []
@@ -226,6 +227,7 @@ def test_a_handler_set_from_c_is_put_back_to_the_default(reactor: Watched, monke
     signal.signal(NUMBER, before)
 
 
+@pytest.mark.kernel("which thread is the main one")
 @pytest.mark.parametrize("how", ["cancel", "close"])
 def test_a_loop_that_ends_in_another_thread_gives_its_signals_back(how: str) -> None:
     """Only the main thread can put a handler back: it does when the next signal comes, which is not swallowed."""
@@ -299,17 +301,14 @@ def test_the_first_interrupt_drains(reactor: Watched) -> None:
     stream = reactor.attach(Recorder(act={"connect": lambda stream: stream.write(b"x" * 100)}), here)
     reactor.call_soon(kill, signal.SIGINT)
     with there:
-        reactor.call_later(0.0, lambda: None)
 
         def read_and_go() -> None:
             read_all(there)
             there.close()
 
-        thread = threading.Thread(target=read_and_go)
-        thread.start()
+        reactor.call_later(0.001, read_and_go)
         with pytest.raises(KeyboardInterrupt):
             reactor.run()
-        thread.join()
 
     assert stream.events == ["connect", "close"]
     assert stream.reason is not None

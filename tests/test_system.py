@@ -13,10 +13,11 @@ import time
 
 import pytest
 
-from reactor import Inet, System, Unix
+from reactor import Inet, Unix
 from reactor import system as module
 from reactor.system import close
-from tests.kit import PATIENCE, tcp_pair
+from tests.kit import PATIENCE, exists, tcp_pair
+from tests.worlds import System
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def test_sockets_are_non_blocking_and_not_inherited(system: System) -> None:
             assert not each.get_inheritable()
 
 
+@pytest.mark.kernel("the operating system's own clock")
 def test_the_clock_goes_on(system: System) -> None:
     """The clock is monotonic, and the thread is this one."""
     before = system.monotonic()
@@ -40,6 +42,7 @@ def test_the_clock_goes_on(system: System) -> None:
     assert system.thread() == __import__("threading").get_ident()
 
 
+@pytest.mark.kernel("the platform's own selector")
 def test_the_selector_is_the_best(system: System) -> None:
     """The platform's default selector is used."""
     with system.selector() as selector:
@@ -69,6 +72,26 @@ def test_open_descriptors_are_known(system: System) -> None:
     assert not system.is_open(fd)
 
 
+def test_a_socket_file_has_an_identity(system: System, tmp_path: pathlib.Path) -> None:
+    """It is there from bind on, whoever has closed the socket, until it is removed; its successor is another one."""
+    path = tmp_path / "s"
+    assert not exists(path)
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as other:
+        sock.bind(str(path))
+        found = system.socket_file(str(path))
+        assert found is not None
+        assert system.socket_file(str(path)) == found
+        other.bind(str(path) + "2")
+        assert system.socket_file(str(path) + "2") != found
+    assert system.socket_file(str(path)) == found
+    system.unlink(str(path))
+    assert not exists(path)
+    with pytest.raises(FileNotFoundError):
+        system.unlink(str(path))
+    system.unlink(str(path) + "2")
+
+
+@pytest.mark.kernel("files that are no sockets")
 def test_socket_files_are_told_from_others(system: System, tmp_path: pathlib.Path) -> None:
     """Only a socket's file has an identity."""
     path = tmp_path / "s"
@@ -100,6 +123,7 @@ def test_a_dead_socket_is_told_from_a_live_one(system: System, tmp_path: pathlib
     assert not system.is_socket_alive(path)
 
 
+@pytest.mark.kernel("modes and owners of files")
 def test_permissions_are_set(system: System, tmp_path: pathlib.Path) -> None:
     """Mode, owner and group arrive at the file."""
     path = tmp_path / "s"
@@ -111,6 +135,7 @@ def test_permissions_are_set(system: System, tmp_path: pathlib.Path) -> None:
     system.set_permissions(str(path), 0o600, None, os.getgid())
 
 
+@pytest.mark.kernel("locks a directory")
 def test_a_directory_is_locked_by_one_starter_at_a_time(
     system: System, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +150,7 @@ def test_a_directory_is_locked_by_one_starter_at_a_time(
         assert locked
 
 
+@pytest.mark.kernel("locks a directory")
 def test_a_platform_without_flock_has_no_lock(
     system: System, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +177,7 @@ def test_signals_pass_through(system: System) -> None:
         system.set_signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.kernel("what the platform has")
 def test_dual_stack_is_what_the_stdlib_says(system: System) -> None:
     """The question goes to the stdlib."""
     assert system.has_dualstack_ipv6() == socket.has_dualstack_ipv6()

@@ -37,7 +37,22 @@ from reactor import (
     Unsupported,
 )
 from reactor.errnos import ACCEPT, Accepting
-from tests.kit import Clock, Fault, Recorder, Watched, Watcher, fill, jam, listening, read_all, reset, tcp_pair, unix_pair
+from tests.kit import (
+    Clock,
+    Fault,
+    Jumping,
+    Recorder,
+    Virtual,
+    Watched,
+    Watcher,
+    fill,
+    jam,
+    listening,
+    read_all,
+    reset,
+    tcp_pair,
+    unix_pair,
+)
 
 
 def system_of(reactor: Watched) -> Fault:
@@ -312,11 +327,11 @@ def test_trap_20_names_may_be_gone_right_after_accept(faulty: Watched) -> None:
 # Accept
 
 
-def test_trap_21_exhaustion_is_one_rest(faulty: Watched, logs: list[str]) -> None:
+def test_trap_21_exhaustion_is_one_rest(selector: Callable[[], selectors.BaseSelector], logs: list[str]) -> None:
     """EMFILE with a hundred clients waiting: one accept, one log line, one timer; then everybody is served."""
-    made = Made()
-    acceptor = faulty.listen(made, "127.0.0.1:0")
-    with contextlib.ExitStack() as stack:
+    made, system = Made(), Virtual()
+    with Watched(selector=Jumping(selector(), system), system=system, debug=True) as faulty, contextlib.ExitStack() as stack:
+        acceptor = faulty.listen(made, "127.0.0.1:0")
         for _ in range(100):
             stack.enter_context(socket.create_connection(("127.0.0.1", acceptor.port)))
         system_of(faulty).faults = {"accept": [errno.EMFILE]}
@@ -427,6 +442,7 @@ def test_trap_27_unregister_then_close(reactor: Watched) -> None:
     assert len(reactor.poller.selector.get_map()) == 1
 
 
+@pytest.mark.kernel("duplicates a descriptor")
 def test_trap_28_a_duplicate_does_not_keep_a_registration(reactor: Watched) -> None:
     """A descriptor with a living duplicate is deregistered before it is closed: nothing is reported afterwards."""
     here, there = unix_pair()
@@ -520,8 +536,8 @@ def test_trap_32_on_close_is_once(reactor: Watched) -> None:
     with there:
         thread = threading.Thread(target=lambda: reactor.call_threadsafe(stream.abort))
         thread.start()
-        reactor.until(lambda: stream.events[-1:] == ["close"])
         thread.join()
+        reactor.until(lambda: stream.events[-1:] == ["close"])
         stream.close()
         reactor.turn(2)
     assert stream.events.count("close") == 1
@@ -643,6 +659,7 @@ def test_trap_41_signals_are_not_counted_by_bytes(reactor: Watched) -> None:
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
 
 
+@pytest.mark.kernel("an interval timer interrupts a system call")
 def test_trap_42_a_wait_that_is_interrupted_goes_on(reactor: Watched) -> None:
     """Signals that strike during the wait make no timer fire early, and keep none from firing."""
     before = signal.signal(signal.SIGALRM, lambda *_: None)
@@ -683,6 +700,7 @@ def test_trap_44_now_is_fresh_after_the_wait() -> None:
         assert seen == [begin + 5]
 
 
+@pytest.mark.kernel("the highest number that select takes")
 def test_trap_45_a_number_too_high_for_select_is_refused_alone() -> None:
     """select raises for the whole call; the number is refused when it comes, and everybody else is served."""
     here, there = unix_pair()
@@ -706,6 +724,7 @@ def test_trap_46_a_descriptor_that_is_closed_is_unregistered(reactor: Watched) -
         assert stream.kind is CloseKind.ERROR
 
 
+@pytest.mark.kernel("a process of its own")
 def test_trap_50_the_interpreter_may_end_at_any_time() -> None:
     """A program that ends with its reactor open, in a daemon thread or not, says nothing but the warning it asked for."""
     program = """
@@ -767,6 +786,7 @@ def test_elsewhere_close_is_bounded() -> None:
         assert stream.kind is CloseKind.TIMEOUT
 
 
+@pytest.mark.kernel("processes of their own")
 def test_elsewhere_every_starter_of_a_path_but_one_is_refused(tmp_path: Any) -> None:
     """Eight processes race for the path of a dead server: one listens, seven are told, and the one is alive."""
     path = tmp_path / "s.sock"

@@ -6,10 +6,13 @@ import signal
 import socket
 import threading
 
+import pytest
+
 from reactor import CloseReason, Reactor
 from tests.kit import PATIENCE, Watched, fill
 
 
+@pytest.mark.kernel("threads beside the loop")
 def test_a_call_from_a_thread_ends_the_wait(reactor: Watched) -> None:
     """A loop that waits for nothing else hears a call from another thread."""
     heard: list[int] = []
@@ -49,6 +52,7 @@ def test_a_full_pipe_is_a_wake_up(reactor: Watched) -> None:
     assert made == ["call", "again"]
 
 
+@pytest.mark.kernel("threads beside the loop")
 def test_no_wake_up_is_lost(reactor: Watched) -> None:
     """Thousands of calls from four threads, against a loop that falls asleep after each, are all made."""
     calls, threads = 2000, 4

@@ -10,6 +10,9 @@ import attrs
 
 from reactor.testing.kernel import IPV4_ANY, IPV6_ANY, LOOPBACK, End, failure, is_ipv6, unmapped
 
+#: ip(7), IP_BIND_ADDRESS_NO_PORT, which Python has from 3.12 on.
+BIND_ADDRESS_NO_PORT = 24
+
 
 @attrs.define(eq=False)
 class InetEnd(End):
@@ -21,13 +24,16 @@ class InetEnd(End):
 
     def bind(self, address: Any) -> None:
         host, port = self.resolve(address)
-        if self.host:
+        if self.port:
             raise failure(errno.EINVAL)
         if host != unmapped(host) and self.is_v6_only:
             raise failure(errno.EINVAL)
         if host not in (IPV4_ANY, IPV6_ANY) and not self.kernel.is_own(unmapped(host)):
             raise failure(errno.EADDRNOTAVAIL)
-        self.occupy(host, port)
+        if port or not self.flag(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT):
+            self.occupy(host, port)
+        else:
+            self.host = host  # the port comes with connect or listen
 
     def name(self) -> Any:
         return self.shown((self.host or self.wildcard, self.port))
@@ -88,8 +94,8 @@ class InetEnd(End):
         source = here if self.kernel.is_own(here) else self.kernel.own_address(here)
         if is_ipv6(target) and not is_ipv6(source):
             source = f"::ffff:{source}"
-        if not self.host:
-            self.occupy(source, 0)
+        if not self.port:
+            self.occupy(source if self.host in ("", self.wildcard) else self.host, 0)
         elif self.host == self.wildcard:
             self.host = source
         return target, port
@@ -97,7 +103,7 @@ class InetEnd(End):
     def set_option(self, level: int, name: int, value: Any) -> None:
         if level == socket.IPPROTO_IPV6 and self.family != socket.AF_INET6:
             raise failure(errno.ENOPROTOOPT)
-        if (level, name) == (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) and self.host:
+        if (level, name) == (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) and self.port:
             raise failure(errno.EINVAL)
         super().set_option(level, name, value)
 

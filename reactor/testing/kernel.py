@@ -271,12 +271,14 @@ class Kernel:
 
         Raises:
             OSError: `socket.gaierror`.
+            UnicodeError: *host* is no name by the rules of IDNA.
         """
         if host == "":
             return IPV6_ANY if family == socket.AF_INET6 else IPV4_ANY
         try:
             found = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
+            host.encode("idna")  # as the stdlib does: a label may be too long
             for found_family, found_host in self.sim.names_of(host, self):
                 if found_family == family:
                     return found_host

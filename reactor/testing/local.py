@@ -200,12 +200,12 @@ class LocalDatagram(End):
             raise failure(errno.ENOTCONN)
         if isinstance(target, int):
             raise failure(target)
-        if not target.hears(self):
-            raise failure(errno.EPERM)
         if target.is_closed:
             self.peer = None
             self._part_from(target)
             raise failure(errno.ECONNREFUSED)
+        if not target.hears(self):
+            raise failure(errno.EPERM)
         if target.read_shut:
             raise failure(errno.EPIPE)
         if target.room < len(data):

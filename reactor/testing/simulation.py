@@ -73,6 +73,8 @@ class Host(System):
         #: How often each signal has arrived here.
         self.signals: Counter[int] = Counter()
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
+        if hasattr(signal, "SIGPIPE"):
+            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
         self._wakeup_fd = -1
 
     @property
@@ -97,7 +99,7 @@ class Host(System):
         return make_pair(self, socket.SOCK_STREAM, 0.0)
 
     def adopt(self, sock: Socket) -> Socket:
-        if isinstance(sock, SimulatedSocket) and sock._host is self:
+        if isinstance(sock, SimulatedSocket) and sock._host.kernel is self.kernel:
             return sock
         raise UsageError(
             f"a reactor on simulated host {self.name!r} takes sockets of that host, not {sock!r}; see Host.sockets"
@@ -111,7 +113,8 @@ class Host(System):
 
     def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         passive = bool(flags & socket.AI_PASSIVE)
-        if self.sim.dice_of.lookup.roll():
+        asks = host is not None and not flags & socket.AI_NUMERICHOST  # else no name server is involved
+        if asks and self.sim.dice_of.lookup.roll():
             self.note("getaddrinfo", host, "EAI_AGAIN!")
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         found = []
@@ -453,7 +456,7 @@ class Simulation(Host):
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
-        if self._pump(predicate, None if timeout is None else self.now + timeout, host):
+        if self._pump(predicate, None if timeout is None else self.now + timeout, host.kernel):
             return True
         if timeout is None:
             raise self._hang(f"a call on a blocking socket of {host.name}, whose own reactors stand still, can never return")
@@ -504,7 +507,7 @@ class Simulation(Host):
             self._by_address[address] = host.kernel
 
     def _pump(
-        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Host | None = None
+        self, done: Callable[[], object], deadline: float | None, waiting: SimulatedSelector | Kernel | None = None
     ) -> bool:
         """Let events happen, reactors run and time go on until *done*.
 
@@ -521,7 +524,7 @@ class Simulation(Host):
                 if (
                     reactor is None
                     or waiting is selector
-                    or waiting is selector.host
+                    or waiting is selector.host.kernel
                     or reactor.is_running
                     or reactor in self._stopped
                 ):

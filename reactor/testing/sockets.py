@@ -228,15 +228,15 @@ class SimulatedSocket(socket.socket):
             self._host.kernel.close(fd)
             self._host.sim.settle()
 
+    def get_inheritable(self) -> bool:
+        return False
+
     def detach(self) -> int:
         fd, self._fd = self._fd, -1
         return fd
 
     def dup(self) -> Self:
         raise Unsupported("a simulated descriptor cannot be duplicated")
-
-    def get_inheritable(self) -> bool:
-        return False  # the base's would ask about a real descriptor of the same number
 
     def set_inheritable(self, inheritable: bool) -> None:
         if inheritable:

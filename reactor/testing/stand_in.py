@@ -32,7 +32,7 @@ class SocketModule:
         if fileno is not None:
             end = self._host.kernel.files.get(fileno)
             if not isinstance(end, End):
-                raise failure(errno.EBADF)
+                raise failure(errno.EBADF if end is None else errno.ENOTSOCK)
             return SimulatedSocket(self._host, end, real.getdefaulttimeout())
         return SimulatedSocket(self._host, make_end(self._host, family, type), real.getdefaulttimeout())
 

@@ -203,8 +203,8 @@ class Tcp(InetEnd):
     def listen(self, backlog: int) -> None:
         if self.state not in (State.CLOSED, State.LISTEN) or self.peer is not None:
             raise failure(errno.EINVAL)
-        if not self.host:
-            self.occupy(self.wildcard, 0)
+        if not self.port:
+            self.occupy(self.host or self.wildcard, 0)
         self.kernel.check_listen(self)
         self.state, self.backlog = State.LISTEN, max(0, backlog)
 
