@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import reactor
+import reactor.testing
 from tests.kit import PATIENCE, read_all
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,13 @@ def test_the_reference_has_every_public_name() -> None:
     """Each name of `reactor.__all__` is described on one page of the reference, and no page describes another."""
     pages = " ".join(page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     assert sorted(re.findall(r"^\.\. auto\w+:: reactor\.(\w+)$", pages, re.MULTILINE)) == sorted(reactor.__all__)
+
+
+def test_the_reference_has_every_name_of_testing() -> None:
+    """Each name of `reactor.testing.__all__` is described on its page, which describes no other."""
+    page = (ROOT / "docs" / "reference" / "testing.md").read_text("utf-8")
+    names = re.findall(r"^\.\. auto\w+:: reactor\.testing\.(\w+)$", page, re.MULTILINE)
+    assert sorted(names) == sorted(reactor.testing.__all__)
 
 
 def test_echo_and_greeter(port: str) -> None:

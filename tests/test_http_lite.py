@@ -26,6 +26,7 @@ from examples.http_lite.files import Elsewhere, File, Files, Folder, Nothing
 from examples.http_lite.listing import listing, size_for_people
 from examples.http_lite.log import AccessLog
 from examples.http_lite.request import Part, Request, Requests
+from reactor.testing import Effort, check_handler
 from tests.kit import PATIENCE, Watched, read_all, reset, unix_pair
 
 ROOT = Path(__file__).parent.parent
@@ -548,6 +549,33 @@ def test_pipelined_requests_are_answered_in_order_wherever_they_are_cut(talk: Ca
         assert statuses(heard) == [200, 404, 200]
         assert heard.index(HELLO) < heard.index(b"404 Not Found</h1>") < heard.index(b"<p>index")
         client.connection.abort()
+
+
+def test_a_body_may_end_where_the_next_head_begins(talk: Callable[[], Talk]) -> None:
+    """The last bytes of a body and the first ones of the next request may come in one piece."""
+    client = talk()
+    client.say(get("/hello.txt", "Content-Length: 5"))
+    client.say(b"hello" + get("/nowhere")[:7])
+    client.say(get("/nowhere")[7:])
+    assert statuses(client.hear()) == [200, 404]
+
+
+class FixedDates(response.Dates):
+    """What it says does not depend on when the test runs."""
+
+    def at(self, now: float) -> bytes:
+        return super().at(0)
+
+
+def test_connections_keep_what_handlers_promise(tree: Path) -> None:
+    """Requests may be cut anywhere, clients may leave anywhere, and a connection may be closed in every hook."""
+    site = Site(Files(tree), AccessLog(None, lambda call: call()))
+    site.dates = FixedDates()
+    post = get("/site/", "Content-Length: 5", method="POST") + b"hello"
+    sends = get("/hello.txt") + post + get("/nowhere"), get("/hello.txt", version="1.0"), b"nonsense\r\n\r\n"
+    outcomes = check_handler(lambda: Connection(site), sends, effort=Effort(two_way=40, by_chance=16, points=6, hooks=6))
+    assert [statuses(outcome.heard) for outcome in outcomes] == [[200, 405, 404], [200], [400]]
+    assert not site.connections
 
 
 def test_no_second_answer_begins_before_the_first_has_ended(talk: Callable[[], Talk], tree: Path) -> None:

@@ -71,7 +71,7 @@ _ONWARDS: Mapping[Event, Phase] = {
 PHASES: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.IDLE: _ONWARDS,
     Phase.HEAD: _ONWARDS,
-    Phase.BODY: {event: phase for event, phase in _ONWARDS.items() if event is not Event.PART_OF_HEAD},
+    Phase.BODY: _ONWARDS,  # its end, and the start of the next head, may come in one piece
     Phase.SENDING: _ONWARDS,
     Phase.CLOSING: {Event.LAST: Phase.CLOSING},
 }

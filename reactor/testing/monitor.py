@@ -65,6 +65,8 @@ class Monitor:
 
     _hook_fault: Die
     _note: Callable[[Handler, str, tuple[Any, ...]], None]
+    #: Called when a hook has returned, with the handler and the hook's name; what it raises, the hook raises.
+    after: Callable[[Handler, str], None] | None = attrs.field(default=None, init=False)
     #: What was wrong; the simulation raises it when the pass is over.
     violations: list[str] = attrs.field(factory=list, init=False)
     #: Whose hooks raised by fault.
@@ -135,6 +137,9 @@ class Monitor:
         @functools.wraps(original)
         def hook(handler: Handler, *args: Any) -> Any:
             self.before(handler, name, args)
-            return original(handler, *args)
+            result = original(handler, *args)
+            if self.after is not None:
+                self.after(handler, name)
+            return result
 
         return hook

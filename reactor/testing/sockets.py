@@ -6,6 +6,7 @@ socket does: then virtual time goes on until the call can be finished. It owns i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable
@@ -341,12 +342,12 @@ class SimulatedSocket(socket.socket):
             return self._call(what, call, *shown)
         deadline = None if self._timeout is None else host.sim.now + self._timeout
         while True:
-            try:
+            # Waits outside of `except`: what hooks raise meanwhile has nothing to do with this call.
+            with contextlib.suppress(BlockingIOError):
                 return self._call(what, call, *shown)
-            except BlockingIOError:
-                left = None if deadline is None else deadline - host.sim.now
-                if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
-                    raise TimeoutError("timed out") from None
+            left = None if deadline is None else deadline - host.sim.now
+            if not host.sim.wait_for(host, self._until(events | ERR | HUP), left):
+                raise TimeoutError("timed out")
 
     def _until(self, events: int) -> Callable[[], object]:
         """What a blocked call waits for: readiness; if that did not suffice (a queue elsewhere is full), any progress."""

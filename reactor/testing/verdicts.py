@@ -23,3 +23,7 @@ class Hang(SimulationError):
 
 class Leak(SimulationError):
     """Descriptors were open when the simulation was closed."""
+
+
+class BrokenContract(ReactorError, AssertionError):
+    """What `check_handler` or `check_codec` has found: a bug in what was checked. The message says how to rerun it."""

@@ -81,7 +81,7 @@ def test_names_and_interfaces(host: Host) -> None:
 def test_a_number_of_nothing_is_no_socket(host: Host) -> None:
     """A socket cannot be made of a number that names no socket."""
     selector = host.selector("epoll")
-    number = selector.fileno()  # type: ignore[attr-defined]  # an epoll selector has a number
-    for number, answer in ((99, "EBADF"), (number, "ENOTSOCK")):
+    taken = selector.fileno()  # type: ignore[attr-defined]  # an epoll selector has a number
+    for number, answer in ((99, "EBADF"), (taken, "ENOTSOCK")):
         assert said(host.sockets.socket, socket.AF_INET, socket.SOCK_STREAM, 0, number) == answer
     selector.close()
