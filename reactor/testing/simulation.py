@@ -115,7 +115,8 @@ class Host(System):
 
     def getaddrinfo(self, host: str | None, port: int, *, family: int = 0, flags: int = 0) -> list[tuple[int, Any]]:
         passive = bool(flags & socket.AI_PASSIVE)
-        if self.sim.dice_of.lookup.roll():
+        asks = host is not None and not flags & socket.AI_NUMERICHOST  # else no name server is involved
+        if asks and self.sim.dice_of.lookup.roll():
             self.note("getaddrinfo", host, "EAI_AGAIN!")
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         found = []
