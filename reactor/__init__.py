@@ -37,7 +37,7 @@ from reactor.errors import (
 )
 from reactor.handler import Cancellable, Handler
 from reactor.loop import ErrorContext, Loop, Stats
-from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
 from reactor.overrides import OverrideResolver
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
@@ -51,6 +51,7 @@ from reactor.signals import SignalHandle
 from reactor.socks5 import Socks5
 from reactor.stream import Stream
 from reactor.system import System
+from reactor.threads import ThreadCall
 from reactor.timers import Timer
 
 __all__ = [
@@ -113,6 +114,8 @@ __all__ = [
     "StreamClosed",
     "System",
     "SystemResolver",
+    "ThreadCall",
+    "ThreadOptions",
     "Timer",
     "Unix",
     "Unsupported",

@@ -95,6 +95,8 @@ class Stats:
     bytes_queued: int
     #: Names that wait for their turn to be looked up.
     lookups_queued: int = 0
+    #: Results that are to come from other threads.
+    thread_calls: int = 0
 
 
 # on_setattr: else one field with a converter would put a Python function before every assignment to any field.
@@ -119,6 +121,8 @@ class Loop:
     handlers: dict[Handler, None] = attrs.field(init=False, repr=False, factory=dict)
     #: How many of them `run` does not go on for.
     uncounted: int = attrs.field(init=False, repr=False, default=0)
+    #: How many results are to come from other threads, for which `run` goes on.
+    expected: int = attrs.field(init=False, repr=False, default=0)
     poller: Poller = attrs.field(init=False, repr=False)
     timers: TimerQueue = attrs.field(init=False, repr=False)
     #: Called once each, in order, when a descriptor has been closed.
@@ -299,12 +303,17 @@ class Loop:
         self.check()
         self._soon.append((callback, args, owner))
 
-    def call_threadsafe(self, callback: Callable[..., object], *args: Any, idempotent: bool = False) -> None:
-        """Call *callback* in the loop's thread. To be called from any thread, and from a signal handler.
+    def call_threadsafe(
+        self, callback: Callable[..., object], *args: Any, idempotent: bool = False, owner: Handler | None = None
+    ) -> None:
+        """Call *callback* in the loop's thread; not if *owner* is closed by then.
+
+        To be called from any thread, and from a signal handler.
 
         Args:
-            callback: called with *args*; what it raises goes to `on_error`.
+            callback: called with *args*; what it raises goes to `on_error`, and closes the *owner*.
             idempotent: queue nothing if the same call waits already.
+            owner: the handler for whose sake it is.
 
         Raises:
             ReactorClosed: after `close`.
@@ -312,12 +321,12 @@ class Loop:
         if not self._open:
             raise ReactorClosed("the reactor is closed; nothing that is queued now would ever run")
         if idempotent:
-            key, mark = (callback, args), object()
+            key, mark = (callback, args, owner), object()
             if self._inbox.once.setdefault(key, mark) is not mark:
                 return
             self._inbox.append((self._call_queued_once, (key,), None))
         else:
-            self._inbox.append((callback, args, None))
+            self._inbox.append((callback, args, owner))
         self._waker.wake()
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
@@ -464,8 +473,8 @@ class Loop:
         if sock.fileno() >= 0 and not any(handler.sock is sock for handler in self.handlers):
             close(sock, reset=True)
 
-    def guard(self, handler: Handler, where: str, hook: Callable[..., object], *args: Any) -> None:
-        """Call a hook of *handler*; what it raises closes the handler and is reported."""
+    def guard(self, handler: Handler | None, where: str, hook: Callable[..., object], *args: Any) -> None:
+        """Call a hook of *handler*, or of nobody's; what it raises closes the handler and is reported."""
         try:
             hook(*args)
         except BaseException as exc:
@@ -501,7 +510,9 @@ class Loop:
     def _has_work(self) -> bool:
         if self._draining:
             return bool(self._closed or self.handlers)
-        return len(self.handlers) > self.uncounted or bool(self._soon or self._closed or self.timers.waiting)
+        return len(self.handlers) > self.uncounted or bool(
+            self._soon or self._closed or self.timers.waiting or self.expected
+        )
 
     def _has_work_yet(self) -> bool:
         """Whether anything is left to go on for, be it what a thread has sent this moment."""
@@ -651,8 +662,9 @@ class Loop:
 
     def _call_queued_once(self, key: tuple[Any, ...]) -> None:
         del self._inbox.once[key]
-        callback, args = key
-        callback(*args)
+        callback, args, owner = key
+        if owner is None or owner._hears:
+            self.guard(owner, "call", callback, *args)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
