@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import attrs
 
@@ -61,6 +61,9 @@ class Handler:
 
     A handler serves one connection, once. Names with a leading underscore belong to the library.
     """
+
+    # Whether a forked child may keep it when its reactor begins anew.
+    _heritable: ClassVar[bool] = True
 
     #: The reactor that serves it, once it is attached or connecting.
     reactor: Reactor = attrs.field(init=False, repr=False, default=None)
@@ -258,6 +261,13 @@ class Handler:
 
     def _closing(self) -> None:
         """The end has begun: a subclass brings its own states to theirs. No user code is called from here."""
+
+    def _forked(self) -> None:
+        """In a child process: a subclass forgets what is the parent's to do."""
+
+    def _parts(self) -> Iterable[Handler]:
+        """Return the handlers that are kept with this one."""
+        return ()
 
     def _own(self, call: Cancellable) -> None:
         """Cancel *call* when this handler ends."""

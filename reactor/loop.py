@@ -28,6 +28,7 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
+from reactor.fork import Inheritance, forked
 from reactor.handler import Handler
 from reactor.periodic import Every, OnLate
 from reactor.poller import READ, WRITE, Poller, describe
@@ -150,6 +151,7 @@ class Loop:
     _stopping: bool = attrs.field(init=False, repr=False, default=False)
     _open: bool = attrs.field(init=False, repr=False, default=False)
     _idle: float = attrs.field(init=False, repr=False, default=0.0)
+    _inherited: Inheritance | None = attrs.field(init=False, repr=False, default=None)
     _made_at: str = attrs.field(init=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
@@ -172,6 +174,7 @@ class Loop:
             self.poller.close()
             raise
         self._open = True
+        self.system.watch_forks(self)
         if self.debug:
             frame = sys._getframe(1)
             while frame.f_back and (frame.f_code.co_filename == __file__ or frame.f_code.co_name in _CONSTRUCTION):
@@ -218,6 +221,7 @@ class Loop:
 
         From another thread, the pass in which the loop hears of it is meant: the one under way, or the next.
         """
+        self._check_inherited()
         if self._thread == self.system.thread():
             self._stopping = True
         else:
@@ -227,9 +231,13 @@ class Loop:
     def close(self) -> None:
         """Close every handler with reason SHUTDOWN, tell each, drop timers and calls. Closing twice is allowed.
 
+        In a forked child of the process that made it, descriptors are closed, and nobody is told.
+
         Raises:
             AlreadyRunning: called while it runs; `stop()` it first.
         """
+        if self._inherited is not None:
+            self._inherited.close_all()
         if not self._open:
             return
         if self._thread is not None:
@@ -249,7 +257,27 @@ class Loop:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def reinit_after_fork(self, keep: Callable[[Handler], object] = lambda _: False) -> None:
+        """Begin anew, in a forked child of the process that made this reactor, with those handlers that *keep* holds for.
+
+        They are registered with a selector of the child's own, and their timers go on. What is queued in streams, piped or fed
+        is the parent's affair. The descriptors of all others are closed here; no hook is called, and the parent does not
+        notice. Timers and calls that have no owner, signals and calls in threads stay behind.
+
+        Args:
+            keep: asked for each handler that has a descriptor, but for attempts to connect.
+
+        Raises:
+            UsageError: this is the process that made it.
+        """
+        if self._inherited is None:
+            raise UsageError("this process made the reactor itself; reinit_after_fork() is for a forked child")
+        self._inherited.begin_anew(keep)
+        self._inherited = None
+
     def __del__(self) -> None:
+        if getattr(self, "_inherited", None) is not None:
+            self.close()
         if getattr(self, "_open", False):
             warnings.warn(f"a reactor was never closed{self._made_at}", ResourceWarning, source=self, stacklevel=1)
             self._waker.shut()
@@ -274,6 +302,11 @@ class Loop:
     def is_closed(self) -> bool:
         """Whether `close` has been called."""
         return not self._open
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a forked child of the one that made it, and it has not begun anew here."""
+        return self._inherited is not None
 
     # Embedding
 
@@ -319,6 +352,7 @@ class Loop:
             ReactorClosed: after `close`.
         """
         if not self._open:
+            self._check_inherited()
             raise ReactorClosed("the reactor is closed; nothing that is queued now would ever run")
         if idempotent:
             key, mark = (callback, args, owner), object()
@@ -394,6 +428,7 @@ class Loop:
     def check(self) -> None:
         """Raise unless the reactor is open and this thread may use it."""
         if not self._open:
+            self._check_inherited()
             raise ReactorClosed("the reactor is closed; make a new one")
         self.check_thread()
 
@@ -407,6 +442,15 @@ class Loop:
         """Raise unless this thread may use the reactor: any while it does not run, its own while it does."""
         if self._thread is not None and self._thread != self.system.thread():
             raise WrongThread("the reactor runs in another thread; use call_threadsafe(callback, *args)")
+
+    def _check_inherited(self) -> None:
+        if self._inherited is not None:
+            raise forked(type(self).__name__)
+
+    def _forked(self) -> None:
+        """This is a child process now."""
+        if self._open:
+            self._inherited = Inheritance(self)
 
     def enrol(self, handler: Handler) -> None:
         """Count *handler* among those that keep the loop going; it has, or is promised, a socket."""
@@ -461,7 +505,10 @@ class Loop:
         """Release *handler*, close its descriptor, and remember to tell it."""
         self.release(handler)
         if handler.sock is not None:
-            close(handler.sock, reset=reset)
+            # SO_LINGER would be set for the parent, too: the two share the open socket, fork(2).
+            close(handler.sock, reset=reset and self._inherited is None)
+        if self._inherited is not None:
+            return
         self._closed.append(handler)
         if self.awaiting_descriptor:
             waiting, self.awaiting_descriptor = self.awaiting_descriptor, {}
@@ -629,6 +676,8 @@ class Loop:
         closed = self._closed
         made = len(closed)
         for _ in range(made):
+            if not closed:
+                break  # a hook has forked, and this is the child
             handler = closed.popleft()
             for call in handler._last_calls():
                 self.guard(handler, "on_sent", call)

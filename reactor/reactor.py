@@ -219,7 +219,7 @@ class Reactor(Loop):
     def close(self) -> None:
         """Close every handler with reason SHUTDOWN, tell each, drop timers and calls, restore signals.
 
-        Closing twice is allowed.
+        Closing twice is allowed. In a forked child of the process that made it, descriptors are closed, and nobody is told.
 
         Raises:
             AlreadyRunning: called while it runs; `stop()` it first.
@@ -227,10 +227,24 @@ class Reactor(Loop):
         try:
             super().close()
         finally:
-            if self.is_closed:
+            if self.is_closed and not self.is_inherited:
                 self._signals.close()
                 self._threads.close()
                 self.resolver.close()
+
+    def reinit_after_fork(
+        self, keep: Callable[[Handler], object] = lambda _: False, *, resolver: Resolver | None = None
+    ) -> None:
+        super().reinit_after_fork(keep)
+        self.resolver = SystemResolver() if resolver is None else resolver
+        self.resolver.open(self)
+        self._grace, self.cut = None, ()
+        if self.budget is not None and self._treasurer is not None:
+            self._treasurer.begin_anew()
+
+    reinit_after_fork.__doc__ = f"""{Loop.reinit_after_fork.__doc__}
+        A *resolver* of the child's own may be given, too; by default it is a new `SystemResolver`.
+    """
 
     def stats(self) -> Stats:
         return attrs.evolve(super().stats(), lookups_queued=self.resolver.queued, thread_calls=len(self._threads.pending))
@@ -246,6 +260,13 @@ class Reactor(Loop):
         return "\n".join(lines)
 
     dump.__doc__ = Loop.dump.__doc__
+
+    def _forked(self) -> None:
+        if not self.is_closed:
+            self._signals.forked()
+            self._threads.begin_anew()
+            self.lines.clear()
+        super()._forked()
 
     def _tell_shutdown(self, handler: Handler, grace: float) -> None:
         if handler._life is Life.LIVE:
