@@ -85,7 +85,7 @@ class Signals:
             self._reactor.system.raise_signal(self._pending.popleft())
 
     def forked(self) -> None:
-        """In a child process: what happened before on these signals happens again; those that are pending are the parent's."""
+        """In a child process: what happened before on these signals happens again; what is pending is the parent's."""
         self._pending.clear()
         for number in list(self._handles):
             self._restore(number)
