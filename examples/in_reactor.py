@@ -29,7 +29,7 @@ class Descriptor:
         """The number, -1 after the end."""
         return self.number
 
-    def setblocking(self, flag: bool) -> None:  # noqa: FBT001  # as socket has it
+    def setblocking(self, flag: bool) -> None:
         """Nothing is read from it."""
 
     def close(self) -> None:

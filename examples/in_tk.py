@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import tkinter
+import tkinter as tk
 
 import attrs
 
@@ -25,12 +25,12 @@ class InTk:
     """Makes the passes of a reactor from Tk's main loop."""
 
     reactor: Reactor
-    root: tkinter.Tk
+    root: tk.Tk
     _timer: str | None = attrs.field(init=False, default=None)
 
     def start(self) -> None:
         """Watch the reactor from now on."""
-        self.root.createfilehandler(self.reactor.fileno(), tkinter.READABLE, self.turn)
+        self.root.createfilehandler(self.reactor.fileno(), tk.READABLE, self.turn)
         self.turn()
 
     def turn(self, *_: object) -> None:
@@ -57,13 +57,13 @@ class Window:
     """Shows how many are there; closes when so many have left."""
 
     clients: int
-    root: tkinter.Tk = attrs.field(init=False, factory=tkinter.Tk)
-    shown: tkinter.IntVar = attrs.field(init=False)
+    root: tk.Tk = attrs.field(init=False, factory=tk.Tk)
+    shown: tk.IntVar = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.root.title("echo")
-        self.shown = tkinter.IntVar(self.root)
-        tkinter.Label(self.root, textvariable=self.shown, font=("", 48), width=4).pack()
+        self.shown = tk.IntVar(self.root)
+        tk.Label(self.root, textvariable=self.shown, font=("", 48), width=4).pack()
 
     def came(self) -> None:
         """One has come."""

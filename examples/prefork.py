@@ -18,6 +18,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 
 import attrs
 
@@ -58,6 +59,8 @@ class Parent:
         status = 1
         try:
             status = self.serve()
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(status)
 

@@ -37,6 +37,7 @@ from reactor.errors import (
     WrongThread,
 )
 from reactor.handler import Cancellable, Handler
+from reactor.hosted import Hosted, hosted
 from reactor.loop import ErrorContext, Loop, Stats
 from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
 from reactor.overrides import OverrideResolver
@@ -82,6 +83,7 @@ __all__ = [
     "ForkedReactor",
     "Handler",
     "HandlerReused",
+    "Hosted",
     "HttpConnect",
     "IllegalMove",
     "Inet",
@@ -123,5 +125,6 @@ __all__ = [
     "Unsupported",
     "UsageError",
     "WrongThread",
+    "hosted",
     "parse_address",
 ]

@@ -47,7 +47,7 @@ class BesideAsyncio(Default):
         return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait, no longer than the reactor's timers allow; have the reactor make its pass; return who of asyncio's is ready."""
+        """Wait, no longer than the reactor's timers allow; have it make its pass; return who of asyncio's is ready."""
         self._follow()
         due = None if self._watched < 0 else self._reactor.next_timeout()
         if due is not None:

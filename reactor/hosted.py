@@ -43,7 +43,7 @@ class Hosted:
 
         Raises:
             ReactorClosed: it is closed already.
-            AlreadyRunning: it runs elsewhere.
+            WrongThread: it runs elsewhere.
         """
         self.reactor.check()
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -73,8 +73,8 @@ class Hosted:
             if self._thread is None or self._waiting is None:
                 raise ReactorClosed("the reactor does not run in its thread (any more)")
             self._waiting.add(future)
-        self.reactor.call_threadsafe(_fulfil, future, function, args)
         try:
+            self.reactor.call_threadsafe(_fulfil, future, function, args)
             return future.result(timeout)
         finally:
             future.cancel()
@@ -86,7 +86,7 @@ class Hosted:
         """Stop the reactor, close it in its thread, and wait for that. Stopping twice is allowed.
 
         Args:
-            grace: first shut down, and give handlers so many seconds to finish what they are about; None: close them at once.
+            grace: shut down first, and give handlers so many seconds to finish what they are about; None: close all at once.
 
         Raises:
             BaseException: what has left `run`, if anything has, such as a hook's `SystemExit`.
@@ -137,7 +137,9 @@ class Hosted:
 
 
 def hosted(reactor: Reactor | None = None, *, name: str = "reactor") -> Hosted:
-    """Return a context manager that runs *reactor*, by default a new one, in a daemon thread called *name*::
+    """Return a context manager that runs *reactor*, by default a new one, in a daemon thread called *name*.
+
+    ::
 
         with hosted() as host:
             acceptor = host.call(host.reactor.listen, Echo, "127.0.0.1:0")

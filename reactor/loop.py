@@ -260,8 +260,8 @@ class Loop:
     def reinit_after_fork(self, keep: Callable[[Handler], object] = lambda _: False) -> None:
         """Begin anew, in a forked child of the process that made it, with those handlers that *keep* holds for.
 
-        They are registered with a selector of the child's own, and their timers go on. What streams have queued, pipe or feed
-        is the parent's affair. The descriptors of all others are closed here; no hook is called, and the parent does not
+        They are registered with a selector of the child's own, and their timers go on. What is queued in streams, piped or
+        fed is the parent's affair. The descriptors of all others are closed here; no hook is called, and the parent does not
         notice. Timers and calls that have no owner, signals and calls in threads stay behind.
 
         Args:

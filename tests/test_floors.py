@@ -41,6 +41,10 @@ HARMLESS = {
 }
 
 
+#: Where it may be asked. Beside the seam itself: its threads; the thread around a reactor; and a selector for asyncio.
+SYSTEMS = ("system", "pool", "hosted", "beside_asyncio")
+
+
 def run_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Iterate over all of *node* that is ever run: what stands under `if TYPE_CHECKING` is not."""
     for child in ast.iter_child_nodes(node):
@@ -80,7 +84,7 @@ def test_imports_go_down(module: str) -> None:
             assert PLACES[below] < PLACES[module], f"{module} imports {below}, which is not below it"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in ("system", "pool")])
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in SYSTEMS])
 def test_only_system_asks_the_operating_system(module: str) -> None:
     """Other files use of such modules only what asks nothing; the poller calls a selector that it was given, and the pool
     of threads is a part of the system in a file of its own.
