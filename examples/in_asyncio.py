@@ -1,7 +1,8 @@
 """A reactor inside asyncio: an echo server whose passes are made by an asyncio program that has other things to do.
 
 It shows the three calls by which a reactor lives in another loop. `fileno()` is watched by that loop; `run_once(0)` is
-called when it is readable, or when `next_timeout()` seconds are over. Nobody polls: while nothing comes, both sleep in one wait.
+called when it is readable, or when `next_timeout()` seconds are over. Nobody polls: while nothing comes, both sleep in one
+wait.
 
 Whoever sets a timer of the reactor's outside of its hooks calls `turn()` afterwards, so that asyncio knows of it.
 

@@ -16,9 +16,13 @@ import math
 from typing import Any
 
 import attrs
-from gi.repository import GLib  # type: ignore[import-not-found]  # PyGObject, which need not be there
 
 from reactor import CloseReason, Reactor, Stream
+
+try:
+    from gi.repository import GLib  # type: ignore[import-not-found, unused-ignore]  # need not be there
+except ImportError:
+    GLib = None
 
 
 @attrs.define(eq=False)
@@ -80,7 +84,7 @@ class Server:
     """Ends the loop when so many clients have left."""
 
     clients: int
-    loop: Any = attrs.field(init=False, factory=GLib.MainLoop)
+    loop: Any
 
     def left(self, reason: CloseReason) -> None:
         """One has."""
@@ -96,7 +100,9 @@ def main() -> None:
     parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1:7007", help="where to listen (default: %(default)s)")
     parser.add_argument("--clients", metavar="N", type=int, default=3, help="end after so many (default: %(default)s)")
     options = parser.parse_args()
-    server = Server(options.clients)
+    if GLib is None:
+        parser.error("it needs PyGObject, which is not there")
+    server = Server(options.clients, GLib.MainLoop())
     with Reactor() as reactor:
         acceptor = reactor.listen(lambda: Echo(server), options.bind)
         print("listening on", ", ".join(map(str, acceptor.addresses)), flush=True)

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import os
 import signal
-import sys
 import traceback
 
 import attrs
@@ -82,7 +81,7 @@ class Parent:
             if found:
                 self.children.discard(pid)
                 if not self.ending:
-                    print(f"{pid} has died, {os.waitstatus_to_exitcode(status)}", file=sys.stderr)
+                    print(f"{pid} has died: {os.waitstatus_to_exitcode(status)}", flush=True)
                     self.reactor.call_later(RESTART_SECONDS, self.spawn)
         if self.ending and not self.children:
             self.reactor.stop()

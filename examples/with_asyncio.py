@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 
 import attrs
 
@@ -88,14 +89,9 @@ async def by_streams(reactor: Reactor, host: str, port: int) -> AsyncIterator[in
         yield server.sockets[0].getsockname()[1]
 
 
-async def serve(reactor: Reactor, address: Inet) -> None:
-    """Serve HTTP until SIGTERM, and say when what is listened on."""
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        http = by_streams
-    else:
-        http = by_aiohttp
+async def serve(reactor: Reactor, address: Inet, *, plain: bool) -> None:
+    """Serve HTTP until SIGTERM, and say what is listened on."""
+    http = by_streams if plain or find_spec("aiohttp") is None else by_aiohttp
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with http(reactor, address.host, address.port) as port:
@@ -109,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Echo by handlers, and HTTP by asyncio, in one thread.")
     parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1:7007", help="of the echo (default: %(default)s)")
     parser.add_argument("--http", metavar="HOST:PORT", default="127.0.0.1:8080", help="of HTTP (default: %(default)s)")
+    parser.add_argument("--plain", action="store_true", help="by asyncio's own streams, also if aiohttp is there")
     options = parser.parse_args()
     address = parse(options.http)
     if not isinstance(address, Inet):
@@ -119,7 +116,7 @@ def main() -> None:
     ):
         acceptor = reactor.listen(Echo, options.bind)
         print("listening on", ", ".join(map(str, acceptor.addresses)), flush=True)
-        runner.run(serve(reactor, address))
+        runner.run(serve(reactor, address, plain=options.plain))
 
 
 if __name__ == "__main__":
