@@ -37,7 +37,7 @@ from reactor.errors import (
     WrongThread,
 )
 from reactor.handler import Cancellable, Handler
-from reactor.hosted import Hosted, hosted
+from reactor.hosting import Hosted, hosted
 from reactor.loop import ErrorContext, Loop, Stats
 from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
 from reactor.overrides import OverrideResolver

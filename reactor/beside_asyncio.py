@@ -41,10 +41,10 @@ class BesideAsyncio(Default):
             self.close()
             raise
 
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Watch one of asyncio's; its number may have been the reactor's."""
+    def get_map(self) -> Any:
+        """Return who is watched: asyncio asks before it registers anybody, whose number may have been the reactor's."""
         self._follow()
-        return super().register(fileobj, events, data)
+        return super().get_map()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait, no longer than the reactor's timers allow; have it make its pass; return who of asyncio's is ready."""

@@ -42,7 +42,7 @@ HARMLESS = {
 
 
 #: Where it may be asked. Beside the seam itself: its threads; the thread around a reactor; and a selector for asyncio.
-SYSTEMS = ("system", "pool", "hosted", "beside_asyncio")
+SYSTEMS = ("system", "pool", "hosting", "beside_asyncio")
 
 
 def run_nodes(node: ast.AST) -> Iterator[ast.AST]:

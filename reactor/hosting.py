@@ -44,14 +44,15 @@ class Hosted:
         Raises:
             ReactorClosed: it is closed already.
             WrongThread: it runs elsewhere.
+            BaseException: what has left `run` at once, if anything has.
         """
         self.reactor.check()
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
         atexit.register(self._end)
-        with contextlib.suppress(ReactorClosed):  # it was left at once: `stop` says why
+        try:
             self.call(int)
-        if self._raised is not None:
+        except ReactorClosed:  # `run` was left at once
             self.stop()
         return self
 

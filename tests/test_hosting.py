@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import attrs
 import pytest
 
-from reactor import CloseReason, Hosted, Reactor, ReactorClosed, Stream, WrongThread, hosted
+from reactor import CloseReason, Hosted, Limits, Reactor, ReactorClosed, Stream, WrongThread, hosted
 from tests.forks import in_child
 from tests.kit import PATIENCE, Watched, tcp_pair, unix_pair
 
@@ -128,6 +128,8 @@ def test_stop_with_a_grace_lets_handlers_finish() -> None:
 
     @attrs.define(eq=False)
     class Polite(Stream):
+        default_limits = Limits(linger=0.01)
+
         def on_shutdown(self, grace: float) -> None:
             self.write(b"goodbye")
             self.close()
@@ -140,7 +142,6 @@ def test_stop_with_a_grace_lets_handlers_finish() -> None:
     with hosted() as host:
         host.call(host.reactor.attach, Polite(), here)
         thread = host.call(threading.current_thread)
-        there.shutdown(1)
         host.stop(grace=PATIENCE)
         host.stop()
     assert there.recv(100) == b"goodbye"
@@ -244,9 +245,9 @@ def test_trap_50_the_interpreter_may_end_while_it_runs(end: str) -> None:
 def test_trap_50_a_hook_that_does_not_return_holds_the_end_up_for_a_moment_only() -> None:
     """The interpreter waits a bounded time, and then ends without it."""
     program = """
-import threading, reactor.hosted
-reactor.hosted.EXIT_SECONDS = 0.01
-host = reactor.hosted.hosted().start()
+import threading, reactor.hosting
+reactor.hosting.EXIT_SECONDS = 0.01
+host = reactor.hosting.hosted().start()
 begun = threading.Event()
 host.reactor.call_threadsafe(lambda: (begun.set(), threading.Event().wait()))
 begun.wait()
