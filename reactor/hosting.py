@@ -126,7 +126,7 @@ class Hosted:
             with self._lock:
                 waiting, self._waiting = self._waiting or set(), None
             for future in waiting:
-                if future.set_running_or_notify_cancel():
+                if not future.done() and future.set_running_or_notify_cancel():
                     future.set_exception(ReactorClosed("the reactor was stopped before it came to this call"))
 
     def _end(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import selectors
 import signal
@@ -189,22 +188,18 @@ def test_a_reactor_that_is_closed_leaves_asyncio_running() -> None:
         await asyncio.sleep(0.005)
         number = reactor.fileno()
         reactor.close()
+        made = [socket.socket() for _ in range(4)]
+        sock = next(each for each in made if each.fileno() == number)
+        sock.setblocking(False)
         with listening() as listener:
-            sock = socket.socket()
-            sock.setblocking(False)
-            if sock.fileno() != number:
-                with contextlib.suppress(OSError):
-                    os.close(number)
-                os.dup2(sock.fileno(), number)
-                sock.close()
-                sock = socket.socket(fileno=number)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(sock, listener.getsockname())
             server, _ = listener.accept()
             server.sendall(b"hello")
             assert await loop.sock_recv(sock, 10) == b"hello"
             server.close()
-            sock.close()
+        for each in made:
+            each.close()
 
     together(main)
 
