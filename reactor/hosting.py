@@ -67,7 +67,7 @@ class Hosted:
         """
         if threading.current_thread() is self._thread:
             return function(*args)
-        from concurrent.futures import Future
+        from concurrent.futures import CancelledError, Future
 
         future: Future[T] = Future()
         with self._lock:
@@ -77,6 +77,10 @@ class Hosted:
         try:
             self.reactor.call_threadsafe(_fulfil, future, function, args)
             return future.result(timeout)
+        except CancelledError:
+            if not future.cancelled():
+                raise  # the function's own
+            raise ReactorClosed("the reactor was stopped before it came to this call") from None
         finally:
             future.cancel()
             with self._lock:
@@ -126,15 +130,14 @@ class Hosted:
             with self._lock:
                 waiting, self._waiting = self._waiting or set(), None
             for future in waiting:
-                if not future.done() and future.set_running_or_notify_cancel():
-                    future.set_exception(ReactorClosed("the reactor was stopped before it came to this call"))
+                future.cancel()
 
     def _end(self) -> None:
         """The interpreter begins to end."""
         with contextlib.suppress(ForkedReactor):
             self.reactor.stop()
-        if self._thread is not None:
-            self._thread.join(EXIT_SECONDS)
+        assert self._thread is not None
+        self._thread.join(EXIT_SECONDS)
 
 
 def hosted(reactor: Reactor | None = None, *, name: str = "reactor") -> Hosted:

@@ -62,11 +62,12 @@ class Forkable(Protocol):
 
 
 #: Whom to tell in a child process. There is no way to take `os.register_at_fork` back, so it is called once, for all.
-_FORKABLE: weakref.WeakSet[Forkable] = weakref.WeakSet()
+#: A dict, so that it keeps the order.
+_FORKABLE: weakref.WeakKeyDictionary[Forkable, None] = weakref.WeakKeyDictionary()
 
 
 def _tell_forked() -> None:
-    for each in list(_FORKABLE):
+    for each in reversed(list(_FORKABLE)):  # who runs inside of another was made later, as a rule
         each._forked()
 
 
@@ -101,7 +102,7 @@ class System:
 
     def watch_forks(self, forkable: Forkable) -> None:
         """Call `_forked` of *forkable* in each child process that Python forks from now on, for as long as it lives."""
-        _FORKABLE.add(forkable)
+        _FORKABLE[forkable] = None
 
     def selector(self) -> selectors.BaseSelector:
         """Return a new selector of the platform's best kind."""

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from reactor import (
     UsageError,
     WrongThread,
 )
+from reactor.fork import Severed
 from tests.forks import in_child
 from tests.kit import PATIENCE, Recorder, Watched, Watcher, jam, listening, tcp_pair, unix_pair
 
@@ -347,10 +349,11 @@ def test_somebody_elses_wake_up_descriptor_is_put_back_in_the_child(reactor: Wat
     try:
         reactor.call_soon(in_child, body)
         reactor.turn()
-        with Reactor() as inner:
-            inner.call_soon(in_child, body)
-            reactor.call_soon(inner.run_once, 0)
-            reactor.turn()
+        with Reactor() as other:
+            for inner, outer in ((reactor, other), (other, reactor)):
+                inner.call_soon(in_child, body)
+                outer.call_soon(inner.run_once, 0)
+                outer.run_once(0)
     finally:
         signal.set_wakeup_fd(before)
         mine.close()
@@ -616,3 +619,12 @@ def test_time_goes_on(reactor: Watched) -> None:
         reactor.close()
 
     in_child(body)
+
+
+def test_a_severed_selector_knows_nobody() -> None:
+    """What stands in the place of the parent's selector refuses everything, and has nothing to show."""
+    severed = Severed()
+    assert not severed.get_map()
+    for call in (severed.select, severed.fileno, partial(severed.register, 0, 1), partial(severed.unregister, 0)):
+        with pytest.raises(ForkedReactor):
+            call()
