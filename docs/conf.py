@@ -38,14 +38,14 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 nitpicky = True
 nitpick_ignore_regex = [
     # The standard library's own pages lie on the network, which a build does not ask.
-    (r"py:.*", r"(collections\.abc|enum|os|selectors|socket|types|typing)\..*"),
+    (r"py:.*", r"(asyncio|collections\.abc|contextvars|enum|os|selectors|socket|types|typing)\..*"),
     (r"py:.*", r"(Any|Callable|Enum|Iterable|Literal|Mapping|PathLike|Protocol|TypeAlias|socket)"),
     # attrs' and Python's words for what a class body holds.
     (r"py:.*", r"attr\..*|attrs\..*"),
     # time.time tells its type in words.
     (r"py:class", r"floating-point number"),
     # Type variables have no page.
-    (r"py:.*", r"(reactor\.(loop|reconnector)\.)?H"),
+    (r"py:.*", r"(reactor\.\w+\.)?[HT]"),
 ]
 
 

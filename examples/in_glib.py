@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from importlib import import_module
 from typing import Any
 
 import attrs
@@ -20,9 +21,9 @@ import attrs
 from reactor import CloseReason, Reactor, Stream
 
 try:
-    from gi.repository import GLib  # type: ignore[import-not-found, unused-ignore]  # need not be there
+    GLib: Any = import_module("gi.repository.GLib")
 except ImportError:
-    GLib = None
+    GLib = None  # `main` says so
 
 
 @attrs.define(eq=False)
