@@ -1,41 +1,14 @@
 """The Reactor pattern: one thread, one selector, and handler classes that you subclass."""
 
-from reactor.acceptor import (
-    Acceptor,
-)
-from reactor.addresses import (
-    Address,
-    AddressLike,
-    Inet,
-    Unix,
-)
-from reactor.addresses import (
-    parse as parse_address,
-)
-from reactor.budget import (
-    MemoryBudget,
-)
-from reactor.codecs import (
-    Chunks,
-    Codec,
-    Mapped,
-)
-from reactor.connector import (
-    Connector,
-)
-from reactor.counted import (
-    Fixed,
-    LengthPrefixed,
-    Netstring,
-    Varint,
-)
-from reactor.delimited import (
-    Lines,
-    Until,
-)
-from reactor.dialer import (
-    Dial,
-)
+from reactor.acceptor import Acceptor
+from reactor.addresses import Address, AddressLike, Inet, Unix
+from reactor.addresses import parse as parse_address
+from reactor.budget import MemoryBudget
+from reactor.codecs import Chunks, Codec, Mapped
+from reactor.connector import Connector
+from reactor.counted import Fixed, LengthPrefixed, Netstring, Varint
+from reactor.delimited import Lines, Until
+from reactor.dialer import Dial
 from reactor.errors import (
     AddressError,
     AddressInUse,
@@ -49,6 +22,7 @@ from reactor.errors import (
     ConnectTimeout,
     DelayError,
     FileShrank,
+    ForkedReactor,
     FrameTooLong,
     FrameTruncated,
     FramingError,
@@ -69,72 +43,26 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
-from reactor.handler import (
-    Cancellable,
-    Handler,
-)
-from reactor.loop import (
-    ErrorContext,
-    Loop,
-    Stats,
-)
-from reactor.messages import (
-    MessageStream,
-)
-from reactor.options import (
-    ConnectOptions,
-    Keepalive,
-    Limits,
-    ListenOptions,
-)
-from reactor.overrides import (
-    OverrideResolver,
-)
-from reactor.pipes import (
-    Feed,
-    Pipe,
-)
-from reactor.poller import (
-    READ,
-    WRITE,
-)
-from reactor.pool import (
-    Pool,
-)
-from reactor.proxies import (
-    HttpConnect,
-    Proxy,
-)
-from reactor.rates import (
-    RateGroup,
-    RateLimit,
-)
-from reactor.reactor import (
-    Reactor,
-)
-from reactor.reconnector import (
-    Backoff,
-    Reconnector,
-)
-from reactor.resolver import (
-    Resolver,
-    SystemResolver,
-)
-from reactor.signals import (
-    SignalHandle,
-)
-from reactor.socks5 import (
-    Socks5,
-)
-from reactor.stream import (
-    Stream,
-)
-from reactor.system import (
-    System,
-)
-from reactor.timers import (
-    Timer,
-)
+from reactor.handler import Cancellable, Handler
+from reactor.hosting import Hosted, hosted
+from reactor.loop import ErrorContext, Loop, Stats
+from reactor.messages import MessageStream
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
+from reactor.overrides import OverrideResolver
+from reactor.pipes import Feed, Pipe
+from reactor.poller import READ, WRITE
+from reactor.pool import Pool
+from reactor.proxies import HttpConnect, Proxy
+from reactor.rates import RateGroup, RateLimit
+from reactor.reactor import Reactor
+from reactor.reconnector import Backoff, Reconnector
+from reactor.resolver import Resolver, SystemResolver
+from reactor.signals import SignalHandle
+from reactor.socks5 import Socks5
+from reactor.stream import Stream
+from reactor.system import System
+from reactor.threads import ThreadCall
+from reactor.timers import Timer
 
 __all__ = [
     "READ",
@@ -164,11 +92,13 @@ __all__ = [
     "Feed",
     "FileShrank",
     "Fixed",
+    "ForkedReactor",
     "FrameTooLong",
     "FrameTruncated",
     "FramingError",
     "Handler",
     "HandlerReused",
+    "Hosted",
     "HttpConnect",
     "IllegalMove",
     "Inet",
@@ -208,6 +138,8 @@ __all__ = [
     "StreamClosed",
     "System",
     "SystemResolver",
+    "ThreadCall",
+    "ThreadOptions",
     "Timer",
     "Unix",
     "Unsupported",
@@ -215,5 +147,6 @@ __all__ = [
     "UsageError",
     "Varint",
     "WrongThread",
+    "hosted",
     "parse_address",
 ]

@@ -218,12 +218,23 @@ class Acceptor(Handler):
 
     def _closing(self) -> None:
         self.reactor.awaiting_descriptor.pop(self._rested, None)
-        for each in self._listening:
-            each.remove_file(self.reactor.system)
+        if not self.reactor.is_inherited:
+            for each in self._listening:
+                each.remove_file(self.reactor.system)
         for door in self._doors:
             door._close(self.reason or CloseReason(CloseKind.LOCAL_CLOSE))
         if self._reserve is not None:
             self._reserve.close()
+
+    def _forked(self) -> None:
+        """Whoever was accepted is the parent's guest, and does not count here."""
+        self._guests, self._farewells = {}, {}
+        if self._admission is not None:
+            self._admission = Admission(self._admission.most, self._admission.most_per_peer, self._admission.slack)
+            self._pauses.discard("limit")
+
+    def _parts(self) -> list[_Door]:
+        return self._doors
 
     @property
     def _details(self) -> str:
@@ -257,7 +268,7 @@ class Acceptor(Handler):
             reactor.counts["accepted"] += 1
             self._rest = REST_SECONDS_MIN
             self._welcome(sock, from_kernel(listener.family, raw))
-            if not self.is_open or self._pauses:
+            if not self.is_open or self._pauses or reactor.is_inherited:
                 return
         self._batch = min(2 * self._batch, self.options.accepts_per_pass)
 
@@ -312,7 +323,7 @@ class Acceptor(Handler):
                 return
             self.reactor.counts["accepted"] += 1
             self._welcome(sock, from_kernel(listener.family, raw))
-            if not self.is_open or self._pauses:
+            if not self.is_open or self._pauses or self.reactor.is_inherited:
                 return
 
     def _refused(self, listener: socket.socket, error: OSError) -> bool:
@@ -378,6 +389,8 @@ class Acceptor(Handler):
 class Farewell(Stream):
     """Says its message to somebody who cannot be served, and closes."""
 
+    _heritable = False
+
     message: bytes
 
     def on_connect(self) -> None:
@@ -388,6 +401,8 @@ class Farewell(Stream):
 @attrs.define(eq=False)
 class _Door(Handler):
     """One more listening socket of an acceptor that has several addresses."""
+
+    _heritable = False  # by itself; it goes with its acceptor
 
     acceptor: Acceptor
 

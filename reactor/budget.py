@@ -74,6 +74,12 @@ class Treasurer:
         """Watch from now on."""
         self._set_marks()
 
+    def begin_anew(self) -> None:
+        """In a child process, whose queues are empty: all that was done is over."""
+        self.level = Level.CALM
+        self._relax()
+        self._set_marks()
+
     def look(self) -> None:
         """The sum has crossed a mark: do what is to be done."""
         loop, budget = self._loop, self._budget

@@ -14,6 +14,7 @@ Each class says whose fault it is and what to do::
     │   ├── AlreadyRunning       run() inside run()                        (also RuntimeError)
     │   ├── ReactorClosed        used after close()                        (also RuntimeError)
     │   ├── WrongThread          called from a thread that does not run it (also RuntimeError)
+    │   ├── ForkedReactor        used in a child process of its own's      (also RuntimeError)
     │   └── Unsupported          this platform or selector cannot do that  (also RuntimeError)
     ├── ListenError              the machine: address in use, no permission…  (also OSError)
     │   └── AddressInUse         somebody is alive behind that address
@@ -96,6 +97,10 @@ class ReactorClosed(UsageError, RuntimeError):
 
 class WrongThread(UsageError, RuntimeError):
     """A call came from a thread that does not run the reactor; go through `call_threadsafe`."""
+
+
+class ForkedReactor(UsageError, RuntimeError):
+    """A reactor was used in a forked child of the process that made it; `close` it there, or `reinit_after_fork`."""
 
 
 class Unsupported(UsageError, RuntimeError):

@@ -182,6 +182,11 @@ class Extras:
         self.pipe.end()
         return True
 
+    def forked(self) -> None:
+        """In a child process: nobody writes to the stream by himself, or waits for bytes to go."""
+        self.pipe = None
+        self.sources, self.telling = [], []
+
     def closed(self, error: BaseException | None) -> None:
         """The stream is closed: those who are joined to it are told."""
         if self.pipe is not None:

@@ -114,7 +114,7 @@ class MessageStream(Stream, Generic[In, Out]):
         Raises:
             UsageError: *codec* works for another connection.
         """
-        before, self.codec = self.codec, self._own(codec)
+        before, self.codec = self.codec, self._claim_codec(codec)
         if not self._delivering and self._backlog is None and before is not None and self._reading in _LISTENING:
             rest = before.take_rest()
             if rest:
@@ -212,7 +212,7 @@ class MessageStream(Stream, Generic[In, Out]):
         if self._reading in _LISTENING:
             self._close(self._ending, reset=True)
 
-    def _own(self, codec: Codec[In, Out] | None) -> Codec[In, Out]:
+    def _claim_codec(self, codec: Codec[In, Out] | None) -> Codec[In, Out]:
         if codec is None:
             return cast("Codec[In, Out]", _RAW)
         codec.claim(self)
@@ -223,7 +223,7 @@ class MessageStream(Stream, Generic[In, Out]):
         if cast("object", self.codec) is None:
             name = type(self).__name__
             raise UsageError(f"{name} has no codec: declare `codec: … = attrs.field(init=False, factory=Lines)` in it")
-        self._own(self.codec)
+        self._claim_codec(self.codec)
 
     def _settle(self) -> None:
         super()._settle()

@@ -213,3 +213,20 @@ class ConnectOptions:
 LIMITS = Limits()
 LISTEN_OPTIONS = ListenOptions()
 CONNECT_OPTIONS = ConnectOptions()
+
+
+@attrs.frozen(kw_only=True)
+class ThreadOptions:
+    """How much of `Reactor.run_in_thread` goes on at a time.
+
+    Raises:
+        UsageError: an option is no positive number.
+    """
+
+    #: Threads at most. They are started when they are needed, and end when they are idle.  # libuv 4, twisted 10, asyncio 32
+    threads: int = attrs.field(default=8, validator=_positive)
+    #: Calls that wait for one of them, at most; one more is refused, by `PoolFull`.  # libuv, twisted, asyncio: any number
+    queue: int = attrs.field(default=1024, validator=_positive)
+
+
+THREAD_OPTIONS = ThreadOptions()

@@ -385,7 +385,7 @@ class Stream(Handler):
             DelayError: *timeout* is not a finite number.
         """
         delay = seconds(self.limits.close_timeout if timeout is None else timeout, "a timeout")
-        if self._life is not Life.LIVE:
+        if self._life is not Life.LIVE or self.reactor.is_inherited:
             self._close(LOCAL_CLOSE)
             return
         self.reactor.check()
@@ -766,6 +766,12 @@ class Stream(Handler):
 
     def _closing(self) -> None:
         self._settle()
+
+    def _forked(self) -> None:
+        """What is queued is sent by the parent, and by nobody else; so is what feeds it, and what it feeds."""
+        self._outgoing, self._pressure = None, Pressure.LOW
+        if self._extras is not None:
+            self._extras.forked()
 
     def _settle(self) -> None:
         self._reading = move(READING, self._reading, ReadingEvent.CLOSE)

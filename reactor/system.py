@@ -17,10 +17,11 @@ import stat
 import struct
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import attrs
 
@@ -52,6 +53,28 @@ class Inbox(deque[Any]):
         return [self.popleft() for _ in range(len(self))]
 
 
+class Forkable(Protocol):
+    """What has to know that it is in a child process now."""
+
+    def _forked(self) -> None:
+        """Called in the child, before anything else is run there."""
+        ...
+
+
+#: Whom to tell in a child process. There is no way to take `os.register_at_fork` back, so it is called once, for all.
+#: A dict, so that it keeps the order.
+_FORKABLE: weakref.WeakKeyDictionary[Forkable, None] = weakref.WeakKeyDictionary()
+
+
+def _tell_forked() -> None:
+    for each in reversed(list(_FORKABLE)):  # who runs inside of another was made later, as a rule
+        each._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_tell_forked)
+
+
 class System:
     """The operating system, as the library sees it. Subclass it to put another in its place."""
 
@@ -76,6 +99,10 @@ class System:
     def inbox(self) -> Inbox:
         """Return a new, empty inbox for a loop."""
         return Inbox()
+
+    def watch_forks(self, forkable: Forkable) -> None:
+        """Call `_forked` of *forkable* in each child process that Python forks from now on, for as long as it lives."""
+        _FORKABLE[forkable] = None
 
     def selector(self) -> selectors.BaseSelector:
         """Return a new selector of the platform's best kind."""
