@@ -46,8 +46,8 @@ CORE = (
     "waker",
 )
 
-#: Modules of which the tests are about real threads; what they do in virtual time is tested beside that, in the same file.
-REAL = ("threads",)
+#: Modules of which the tests are about real threads and processes; what they do in virtual time is tested beside that, in the same file.
+REAL = ("fork", "threads")
 
 #: What the simulated selectors are called, and their kinds.
 SELECTOR_NAMES: dict[str, Kind] = {"EpollSelector": "epoll", "PollSelector": "poll", "SelectSelector": "select"}
