@@ -38,7 +38,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 nitpicky = True
 nitpick_ignore_regex = [
     # The standard library's own pages lie on the network, which a build does not ask.
-    (r"py:.*", r"(collections\.abc|enum|os|selectors|socket|types|typing)\..*"),
+    (r"py:.*", r"(asyncio|collections\.abc|contextvars|enum|os|selectors|socket|types|typing)\..*"),
     (r"py:.*", r"(Any|Callable|Enum|Iterable|Literal|Mapping|PathLike|Protocol|TypeAlias|socket)"),
     # attrs' and Python's words for what a class body holds.
     (r"py:.*", r"attr\..*|attrs\..*"),
@@ -47,7 +47,9 @@ nitpick_ignore_regex = [
     # How two of its classes share what they have is no affair of readers.
     (r"py:.*", r"reactor\.testing\.owner\..*"),
     # Type variables have no page.
-    (r"py:.*", r"(reactor\.[\w.]+\.)?(H|Message|Message_co)"),
+    (r"py:.*", r"(reactor\.[\w.]+\.)?(H|T|Message|Message_co|In|Out|Raw|RawOut)"),
+    # What classes share that have one.
+    (r"py:.*", r"abc\.ABC|reactor\.(counted|delimited)\.(Counted|Prefixed|Delimited)"),
 ]
 
 

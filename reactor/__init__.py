@@ -3,25 +3,36 @@
 from reactor.acceptor import Acceptor
 from reactor.addresses import Address, AddressLike, Inet, Unix
 from reactor.addresses import parse as parse_address
+from reactor.budget import MemoryBudget
+from reactor.codecs import Chunks, Codec, Mapped
 from reactor.connector import Connector
+from reactor.counted import Fixed, LengthPrefixed, Netstring, Varint
+from reactor.delimited import Lines, Until
 from reactor.dialer import Dial
 from reactor.errors import (
     AddressError,
     AddressInUse,
     AlreadyRunning,
     Attempt,
+    BadMessage,
     BufferOverflow,
     CloseKind,
     CloseReason,
     ConnectError,
     ConnectTimeout,
     DelayError,
+    FileShrank,
+    ForkedReactor,
+    FrameTooLong,
+    FrameTruncated,
+    FramingError,
     HandlerReused,
     IllegalMove,
     ListenError,
     LookupFailed,
     NameNotFound,
     NotConnected,
+    NotSent,
     PoolFull,
     ProxyError,
     ReactorClosed,
@@ -33,12 +44,16 @@ from reactor.errors import (
     WrongThread,
 )
 from reactor.handler import Cancellable, Handler
+from reactor.hosting import Hosted, hosted
 from reactor.loop import ErrorContext, Loop, Stats
-from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
+from reactor.messages import MessageStream
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
 from reactor.overrides import OverrideResolver
+from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
 from reactor.pool import Pool
 from reactor.proxies import HttpConnect, Proxy
+from reactor.rates import RateGroup, RateLimit
 from reactor.reactor import Reactor
 from reactor.reconnector import Backoff, Reconnector
 from reactor.resolver import Resolver, SystemResolver
@@ -46,6 +61,7 @@ from reactor.signals import SignalHandle
 from reactor.socks5 import Socks5
 from reactor.stream import Stream
 from reactor.system import System
+from reactor.threads import ThreadCall
 from reactor.timers import Timer
 
 __all__ = [
@@ -59,10 +75,13 @@ __all__ = [
     "AlreadyRunning",
     "Attempt",
     "Backoff",
+    "BadMessage",
     "BufferOverflow",
     "Cancellable",
+    "Chunks",
     "CloseKind",
     "CloseReason",
+    "Codec",
     "ConnectError",
     "ConnectOptions",
     "ConnectTimeout",
@@ -70,24 +89,42 @@ __all__ = [
     "DelayError",
     "Dial",
     "ErrorContext",
+    "Feed",
+    "FileShrank",
+    "Fixed",
+    "ForkedReactor",
+    "FrameTooLong",
+    "FrameTruncated",
+    "FramingError",
     "Handler",
     "HandlerReused",
+    "Hosted",
     "HttpConnect",
     "IllegalMove",
     "Inet",
     "Keepalive",
+    "LengthPrefixed",
     "Limits",
+    "Lines",
     "ListenError",
     "ListenOptions",
     "LookupFailed",
     "Loop",
+    "Mapped",
+    "MemoryBudget",
+    "MessageStream",
     "NameNotFound",
+    "Netstring",
     "NotConnected",
+    "NotSent",
     "OverrideResolver",
+    "Pipe",
     "Pool",
     "PoolFull",
     "Proxy",
     "ProxyError",
+    "RateGroup",
+    "RateLimit",
     "Reactor",
     "ReactorClosed",
     "ReactorError",
@@ -101,10 +138,15 @@ __all__ = [
     "StreamClosed",
     "System",
     "SystemResolver",
+    "ThreadCall",
+    "ThreadOptions",
     "Timer",
     "Unix",
     "Unsupported",
+    "Until",
     "UsageError",
+    "Varint",
     "WrongThread",
+    "hosted",
     "parse_address",
 ]

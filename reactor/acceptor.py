@@ -15,13 +15,15 @@ import attrs
 
 from reactor import errnos
 from reactor.addresses import Address, AddressLike, Inet, from_kernel
+from reactor.admission import Admission, network_of
 from reactor.errnos import Accepting
-from reactor.errors import CloseKind, CloseReason, HandlerReused, UsageError
+from reactor.errors import SHUTDOWN, CloseKind, CloseReason, HandlerReused, UsageError
 from reactor.handler import Handler
 from reactor.listening import Listening, listen_on
 from reactor.options import LISTEN_OPTIONS, ListenOptions
 from reactor.poller import READ
 from reactor.states import Life
+from reactor.stream import Stream
 from reactor.system import close
 from reactor.timers import Timer
 
@@ -33,6 +35,12 @@ REST_SECONDS_MIN = 0.01
 REST_SECONDS_MAX = 1.0
 #: Exhaustions less than this many seconds apart are one episode, and are told of once.
 EPISODE_GAP_SECONDS = 5.0
+
+#: Connections that are taken from the kernel's queue when the reactor shuts down, at most.
+DRAINED_CONNECTIONS_MAX = 4096
+#: Goodbyes that are under way at a time, at most, and the seconds that each may take.
+FAREWELLS_MAX = 64
+FAREWELL_SECONDS = 2.0
 
 _EVERY_INTERFACE = ("", "::", "0.0.0.0")
 
@@ -54,6 +62,9 @@ class Acceptor(Handler):
     _pauses: set[str] = attrs.field(init=False, repr=False, factory=set)
     _batch: int = attrs.field(init=False, repr=False, default=1)  # accepts in one pass: as many as came the last time
     _rest: float = attrs.field(init=False, repr=False, default=REST_SECONDS_MIN)
+    _admission: Admission | None = attrs.field(init=False, repr=False, default=None)
+    _guests: dict[Handler, str] = attrs.field(init=False, repr=False, factory=dict)  # those who are counted, and for whom
+    _farewells: dict[Handler, None] = attrs.field(init=False, repr=False, factory=dict)
     _rest_timer: Timer = attrs.field(init=False, repr=False)
     _exhausted_at: float | None = attrs.field(init=False, repr=False, default=None)
     _reserve: socket.socket | None = attrs.field(init=False, repr=False, default=None)  # to give up, when shedding
@@ -63,6 +74,9 @@ class Acceptor(Handler):
             raise UsageError(
                 f"listening takes what makes a handler for each connection (a class, a partial), not {self.factory!r}"
             )
+        options = self.options
+        if options.max_connections is not None or options.max_per_peer is not None:
+            self._admission = Admission(options.max_connections, options.max_per_peer, options.slack)
 
     # Hooks
 
@@ -76,6 +90,13 @@ class Acceptor(Handler):
         handler = self.factory()
         self.reactor.adopt(handler, sock, self._local_address, peer)
         self.reactor.guard(handler, "on_connect", handler._opened)
+
+    def on_overload(self, sock: socket.socket, peer: Address) -> None:
+        """A connection came that `ListenOptions` leave no room for. The default closes it by RST.
+
+        An override owns *sock*; `turn_away` says goodbye with it.
+        """
+        close(sock, reset=True)
 
     def on_exhausted(self, exc: OSError) -> None:
         """Descriptors or memory have run out; called once in an episode. The default logs a warning."""
@@ -126,6 +147,32 @@ class Acceptor(Handler):
                 return address.port
         raise UsageError(f"{self._name} has no port")
 
+    def turn_away(self, sock: socket.socket, message: bytes) -> None:
+        """Send *message* on *sock* and close it, without losing the message to a reset, and without serving anybody.
+
+        At most `FAREWELLS_MAX` are under way at a time, for `FAREWELL_SECONDS` each; beyond that *sock* is closed by RST.
+        """
+        if len(self._farewells) >= FAREWELLS_MAX:
+            close(sock, reset=True)
+            return
+        farewell = Farewell(message)
+        self._farewells[farewell] = None
+        farewell._sponsor = self
+        self.reactor.adopt(farewell, sock)
+        self.reactor.guard(farewell, "on_connect", farewell._opened)
+
+    @property
+    def connections(self) -> int:
+        """How many of those that were accepted live; counted only where `ListenOptions` limit them, else 0."""
+        return 0 if self._admission is None else self._admission.live
+
+    def on_shutdown(self, grace: float) -> None:
+        """Take those who wait in the kernel's queue already, since they are connected as far as they know; then close."""
+        for door in (self, *self._doors):
+            if door.is_open and not self._pauses:
+                self._drain(door.sock)
+        self._close(SHUTDOWN)
+
     def pause(self, why: str = "user") -> None:
         """Accept nobody until `resume(why)`; clients wait in the kernel's queue. Each *why* pauses by itself."""
         self._pauses.add(why)
@@ -171,12 +218,23 @@ class Acceptor(Handler):
 
     def _closing(self) -> None:
         self.reactor.awaiting_descriptor.pop(self._rested, None)
-        for each in self._listening:
-            each.remove_file(self.reactor.system)
+        if not self.reactor.is_inherited:
+            for each in self._listening:
+                each.remove_file(self.reactor.system)
         for door in self._doors:
             door._close(self.reason or CloseReason(CloseKind.LOCAL_CLOSE))
         if self._reserve is not None:
             self._reserve.close()
+
+    def _forked(self) -> None:
+        """Whoever was accepted is the parent's guest, and does not count here."""
+        self._guests, self._farewells = {}, {}
+        if self._admission is not None:
+            self._admission = Admission(self._admission.most, self._admission.most_per_peer, self._admission.slack)
+            self._pauses.discard("limit")
+
+    def _parts(self) -> list[_Door]:
+        return self._doors
 
     @property
     def _details(self) -> str:
@@ -209,16 +267,64 @@ class Acceptor(Handler):
                 continue
             reactor.counts["accepted"] += 1
             self._rest = REST_SECONDS_MIN
-            try:
-                self.on_accept(sock, from_kernel(listener.family, raw))
-            except BaseException as exc:
-                reactor.dispose(sock)
-                if not isinstance(exc, Exception):
-                    raise
-                reactor.report("on_accept", exc, self)
-            if not self.is_open or self._pauses:
+            self._welcome(sock, from_kernel(listener.family, raw))
+            if not self.is_open or self._pauses or reactor.is_inherited:
                 return
         self._batch = min(2 * self._batch, self.options.accepts_per_pass)
+
+    def _welcome(self, sock: socket.socket, peer: Address) -> None:
+        """Have a new connection served, or turned away."""
+        admission, network = self._admission, ""
+        if admission is not None:
+            network = network_of(peer)
+            if not admission.has_room(network):
+                self.reactor.counts["overloaded"] += 1
+                self._call("on_overload", self.on_overload, sock, peer)
+                return
+        self._call("on_accept", self.on_accept, sock, peer)
+        if admission is not None:
+            # Whoever has it now came last.
+            owner = next((each for each in reversed(self.reactor.handlers) if each.sock is sock), None)
+            if owner is not None and owner._sponsor is None:
+                admission.enter(network)
+                owner._sponsor = self
+                self._guests[owner] = network
+                if admission.is_full and self.options.on_limit == "wait":
+                    self.pause("limit")
+
+    def _is_over(self, handler: Handler) -> None:
+        """One of those who were counted is gone, or a farewell."""
+        if handler in self._farewells:
+            del self._farewells[handler]
+            return
+        assert self._admission is not None
+        self._admission.leave(self._guests.pop(handler))
+        if "limit" in self._pauses and self._admission.is_open_again:
+            self.resume("limit")
+
+    def _call(self, where: str, hook: Callable[..., object], sock: socket.socket, peer: Address) -> None:
+        """Call a hook that is given a socket; if it raises, the socket is closed, and the acceptor lives on."""
+        try:
+            hook(sock, peer)
+        except BaseException as exc:
+            self.reactor.dispose(sock)
+            if not isinstance(exc, Exception):
+                raise
+            self.reactor.report(where, exc, self)
+
+    def _drain(self, listener: socket.socket) -> None:
+        """Accept all who wait, as many as there can have been."""
+        for _ in range(min(self.options.backlog_connections, DRAINED_CONNECTIONS_MAX)):
+            try:
+                sock, raw = listener.accept()
+            except OSError as error:
+                if errnos.ACCEPT.get(error.errno or 0) is Accepting.SKIP:
+                    continue
+                return
+            self.reactor.counts["accepted"] += 1
+            self._welcome(sock, from_kernel(listener.family, raw))
+            if not self.is_open or self._pauses or self.reactor.is_inherited:
+                return
 
     def _refused(self, listener: socket.socket, error: OSError) -> bool:
         """Do what `accept`'s *error* asks for; True if the batch may go on."""
@@ -280,8 +386,23 @@ class Acceptor(Handler):
 
 
 @attrs.define(eq=False)
+class Farewell(Stream):
+    """Says its message to somebody who cannot be served, and closes."""
+
+    _heritable = False
+
+    message: bytes
+
+    def on_connect(self) -> None:
+        self.write(self.message)
+        self.close(FAREWELL_SECONDS)
+
+
+@attrs.define(eq=False)
 class _Door(Handler):
     """One more listening socket of an acceptor that has several addresses."""
+
+    _heritable = False  # by itself; it goes with its acceptor
 
     acceptor: Acceptor
 

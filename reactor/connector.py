@@ -49,6 +49,8 @@ class Connector(Handler):
         DelayError: *timeout* is not a finite number.
     """
 
+    _heritable = False
+
     address: Address = attrs.field(converter=parse)
     timeout: float | None = attrs.field(default=None, kw_only=True)
     options: ConnectOptions = attrs.field(default=CONNECT_OPTIONS, kw_only=True, repr=False)

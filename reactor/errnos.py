@@ -45,6 +45,10 @@ ACCEPT: Mapping[int, Accepting] = {
 OUT_OF_DESCRIPTORS = frozenset(_numbers("EMFILE"))
 
 
+#: sendfile(2), "Notes" and "Errors": this pair of descriptors cannot; read and send instead.
+CANNOT_SENDFILE = frozenset(_numbers("EINVAL", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "ENOTSOCK", "EOVERFLOW"))
+
+
 class Answer(Enum):
     """What `connect` on a non-blocking socket said."""
 

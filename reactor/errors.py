@@ -5,6 +5,7 @@ Each class says whose fault it is and what to do::
     ReactorError
     ├── UsageError               the calling program: mend the call
     │   ├── AddressError         an address that does not parse            (also ValueError)
+    │   ├── BadMessage           a message that its codec cannot send      (also ValueError)
     │   ├── DelayError           a delay or deadline that is not a time    (also ValueError)
     │   ├── HandlerReused        a handler serves one connection, once     (also RuntimeError)
     │   ├── NotConnected         used before there was a connection        (also RuntimeError)
@@ -13,6 +14,7 @@ Each class says whose fault it is and what to do::
     │   ├── AlreadyRunning       run() inside run()                        (also RuntimeError)
     │   ├── ReactorClosed        used after close()                        (also RuntimeError)
     │   ├── WrongThread          called from a thread that does not run it (also RuntimeError)
+    │   ├── ForkedReactor        used in a child process of its own's      (also RuntimeError)
     │   └── Unsupported          this platform or selector cannot do that  (also RuntimeError)
     ├── ListenError              the machine: address in use, no permission…  (also OSError)
     │   └── AddressInUse         somebody is alive behind that address
@@ -23,7 +25,12 @@ Each class says whose fault it is and what to do::
     │   └── ProxyError           the proxy: it refuses, or speaks another protocol
     ├── PoolFull                 the load: more jobs than the threads' queue holds
     ├── BufferOverflow           the peer: it reads more slowly than we write
+    ├── FileShrank               whoever changed a file while it was being sent
+    ├── NotSent                  nobody: the connection ended before the bytes had gone
     ├── JournalError             the file: no journal, damaged, or its beginning is lost  (also ValueError)
+    ├── FramingError             the peer: its bytes are no messages; refuse them, hang up
+    │   ├── FrameTooLong         a message beyond the maximum, or without end
+    │   └── FrameTruncated       the end of the input in the middle of a message
     └── IllegalMove              this library: please report it
 
 `ReplayOver` is no `Exception`, so that no `except Exception` of the program that is replayed keeps it: `Divergence`, the
@@ -56,6 +63,10 @@ class AddressError(UsageError, ValueError):
     """An address that does not parse, or cannot be used here."""
 
 
+class BadMessage(UsageError, ValueError):
+    """A message that a codec cannot encode: too long, or the peer would take it for something else."""
+
+
 class DelayError(UsageError, ValueError):
     """A delay, deadline or period that is not a finite number of seconds."""
 
@@ -86,6 +97,10 @@ class ReactorClosed(UsageError, RuntimeError):
 
 class WrongThread(UsageError, RuntimeError):
     """A call came from a thread that does not run the reactor; go through `call_threadsafe`."""
+
+
+class ForkedReactor(UsageError, RuntimeError):
+    """A reactor was used in a forked child of the process that made it; `close` it there, or `reinit_after_fork`."""
 
 
 class Unsupported(UsageError, RuntimeError):
@@ -153,8 +168,28 @@ class BufferOverflow(ReactorError):
     """More was queued for a slow peer than `Limits.hard` allows; the connection was aborted."""
 
 
+class FileShrank(ReactorError):
+    """A file that was being sent has become shorter than it was; the connection was aborted, since the rest cannot come."""
+
+
+class NotSent(ReactorError):
+    """What `on_sent` hears when the bytes will never be sent, and no other error says why."""
+
+
 class JournalError(ReactorError, ValueError):
     """A file that is no journal, is damaged, or has lost its beginning, so that it cannot be replayed."""
+
+
+class FramingError(ReactorError):
+    """What the peer sent cannot be cut into messages; there is no telling where the next one would begin."""
+
+
+class FrameTooLong(FramingError):
+    """The peer's message is longer than the codec's `maximum`. If the peer is right, raise that."""
+
+
+class FrameTruncated(FramingError):
+    """The peer ended in the middle of a message; so what it sent last is not known."""
 
 
 class IllegalMove(ReactorError):
@@ -181,7 +216,7 @@ class CloseKind(Enum):
     PEER_END = "ended by the peer first, then closed; everything that was queued has been sent"
     RESET = "reset by the peer"
     TIMEOUT = "a deadline passed"
-    ERROR = "the kernel or the connect attempt failed"
+    ERROR = "the kernel, the connect attempt or the peer failed"
     HANDLER_ERROR = "a hook of this handler raised"
     SHUTDOWN = "the reactor was closed or shut down"
 

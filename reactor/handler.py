@@ -6,13 +6,23 @@ is not known here: see `stream`, `acceptor`, `connector`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import attrs
 
-from reactor.errors import LOCAL_ABORT, LOCAL_CLOSE, SHUTDOWN, CloseReason, HandlerReused, NotConnected, UsageError
+from reactor.errors import (
+    LOCAL_ABORT,
+    LOCAL_CLOSE,
+    SHUTDOWN,
+    CloseReason,
+    HandlerReused,
+    NotConnected,
+    ReactorClosed,
+    UsageError,
+)
 from reactor.poller import READ
 from reactor.states import LIFE, Life, LifeEvent, move
 from reactor.timers import Timer
@@ -22,7 +32,9 @@ if TYPE_CHECKING:
 
     from reactor.addresses import Address
     from reactor.reactor import Reactor
+    from reactor.threads import ThreadCall
 
+T = TypeVar("T")
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -50,6 +62,9 @@ class Handler:
     A handler serves one connection, once. Names with a leading underscore belong to the library.
     """
 
+    # Whether a forked child may keep it when its reactor begins anew.
+    _heritable: ClassVar[bool] = True
+
     #: The reactor that serves it, once it is attached or connecting.
     reactor: Reactor = attrs.field(init=False, repr=False, default=None)
     #: Its socket, once it has one; after the end `sock.fileno()` is -1.
@@ -61,7 +76,8 @@ class Handler:
     _fd: int = attrs.field(init=False, repr=False, default=-1)
     _told: int = attrs.field(init=False, repr=False, default=0)  # the interest that the kernel knows of; the poller's
     _counts: bool = attrs.field(init=False, repr=False, default=True)  # whether `run` goes on for its sake
-    _timers: set[Timer] | None = attrs.field(init=False, repr=False, default=None)
+    # Timers that wait, and calls in threads whose results are to come: what ends with it.
+    _timers: set[Cancellable] | None = attrs.field(init=False, repr=False, default=None)
     _sponsor: Sponsor | None = attrs.field(init=False, repr=False, default=None)
 
     def __init_subclass__(cls) -> None:
@@ -100,6 +116,10 @@ class Handler:
 
     def on_error(self, exc: Exception) -> None:
         """A hook of this handler raised *exc*, and it has been closed for that. `Reactor.on_error` hears of it too."""
+
+    def on_shutdown(self, grace: float) -> None:
+        """The reactor shuts down, and closes in *grace* seconds what is still there. The default closes now."""
+        self._close(SHUTDOWN)
 
     def on_close(self, reason: CloseReason) -> None:
         """It is over. Called exactly once, last, when the descriptor is closed already."""
@@ -166,6 +186,29 @@ class Handler:
         """Like `Reactor.call_every`; the timer dies with the handler, and what it raises closes the handler."""
         return self._owner_of_calls().call_every(period, callback, *args, owner=self, **options)
 
+    def run_in_thread(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        then: Callable[[T], object] | None = None,
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> ThreadCall:
+        """Like `Reactor.run_in_thread`; nothing is delivered after the handler's end, and what is raised closes it."""
+        return self._owner_of_calls().run_in_thread(function, *args, then=then, on_error=on_error, owner=self)
+
+    def call_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call *callback* in the loop's thread, unless this handler is closed by then. From any thread, at any time.
+
+        So another thread writes and closes: `stream.call_threadsafe(stream.write, data)`. What it raises closes the handler.
+
+        Raises:
+            NotConnected: it has not had a reactor yet.
+        """
+        if self._life is Life.NEW:
+            self._owner_of_calls()
+        with suppress(ReactorClosed):  # and so this handler is
+            self.reactor.call_threadsafe(callback, *args, owner=self)
+
     # What the library calls
 
     @property
@@ -206,18 +249,35 @@ class Handler:
             self._part()
             self.reactor.retire(self, reset=reset)
 
+    def _last_calls(self) -> Iterable[Callable[[], object]]:
+        """Return what has to be called before `on_close`."""
+        return ()
+
     def _part(self) -> None:
         """Tell the sponsor that it is over, once."""
         sponsor, self._sponsor = self._sponsor, None
         if sponsor is not None:
             sponsor._is_over(self)
 
-    def _shut_down(self, grace: float) -> None:
-        """The reactor shuts down; a subclass may take *grace* seconds to finish."""
-        self._close(SHUTDOWN)
-
     def _closing(self) -> None:
         """The end has begun: a subclass brings its own states to theirs. No user code is called from here."""
+
+    def _forked(self) -> None:
+        """In a child process: a subclass forgets what is the parent's to do."""
+
+    def _parts(self) -> Iterable[Handler]:
+        """Return the handlers that are kept with this one."""
+        return ()
+
+    def _own(self, call: Cancellable) -> None:
+        """Cancel *call* when this handler ends."""
+        if self._timers is None:
+            self._timers = set()
+        self._timers.add(call)
+
+    def _disown(self, call: Cancellable) -> None:
+        if self._timers is not None:
+            self._timers.discard(call)
 
     def _check_unused(self) -> None:
         name, life = type(self).__name__, getattr(self, "_life", None)

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import attrs
@@ -27,6 +28,7 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
+from reactor.fork import Inheritance, forked
 from reactor.handler import Handler
 from reactor.periodic import Every, OnLate
 from reactor.poller import READ, WRITE, Poller, describe
@@ -94,6 +96,8 @@ class Stats:
     bytes_queued: int
     #: Names that wait for their turn to be looked up.
     lookups_queued: int = 0
+    #: Results that are to come from other threads.
+    thread_calls: int = 0
 
 
 # on_setattr: else one field with a converter would put a Python function before every assignment to any field.
@@ -118,6 +122,8 @@ class Loop:
     handlers: dict[Handler, None] = attrs.field(init=False, repr=False, factory=dict)
     #: How many of them `run` does not go on for.
     uncounted: int = attrs.field(init=False, repr=False, default=0)
+    #: How many results are to come from other threads, for which `run` goes on.
+    expected: int = attrs.field(init=False, repr=False, default=0)
     poller: Poller = attrs.field(init=False, repr=False)
     timers: TimerQueue = attrs.field(init=False, repr=False)
     #: Called once each, in order, when a descriptor has been closed.
@@ -125,7 +131,11 @@ class Loop:
     log: Logger = attrs.field(init=False, repr=False)
     counts: Counter[str] = attrs.field(init=False, repr=False, factory=Counter)
     passes: int = attrs.field(init=False, repr=False, default=0)
+    #: Bytes in the write queues of all streams, but for what a hook has just written and the kernel has not been offered.
+    queued: int = attrs.field(init=False, repr=False, default=0)
     events: int = attrs.field(init=False, repr=False, default=0)
+    _queued_marks: tuple[float, float] = attrs.field(init=False, repr=False, default=(-inf, inf))
+    _on_queued: Callable[[], object] = attrs.field(init=False, repr=False)
 
     _clock: Callable[[], float] = attrs.field(init=False, repr=False)
     _waker: Waker = attrs.field(init=False, repr=False)
@@ -141,6 +151,7 @@ class Loop:
     _stopping: bool = attrs.field(init=False, repr=False, default=False)
     _open: bool = attrs.field(init=False, repr=False, default=False)
     _idle: float = attrs.field(init=False, repr=False, default=0.0)
+    _inherited: Inheritance | None = attrs.field(init=False, repr=False, default=None)
     _made_at: str = attrs.field(init=False, repr=False, default="")
 
     def __attrs_post_init__(self) -> None:
@@ -163,6 +174,7 @@ class Loop:
             self.poller.close()
             raise
         self._open = True
+        self.system.watch_forks(self)
         if self.debug:
             frame = sys._getframe(1)
             while frame.f_back and (frame.f_code.co_filename == __file__ or frame.f_code.co_name in _CONSTRUCTION):
@@ -209,6 +221,7 @@ class Loop:
 
         From another thread, the pass in which the loop hears of it is meant: the one under way, or the next.
         """
+        self._check_inherited()
         if self._thread == self.system.thread():
             self._stopping = True
         else:
@@ -218,9 +231,13 @@ class Loop:
     def close(self) -> None:
         """Close every handler with reason SHUTDOWN, tell each, drop timers and calls. Closing twice is allowed.
 
+        In a forked child of the process that made it, descriptors are closed, and nobody is told.
+
         Raises:
             AlreadyRunning: called while it runs; `stop()` it first.
         """
+        if self._inherited is not None:
+            self._inherited.close_all()
         if not self._open:
             return
         if self._thread is not None:
@@ -240,7 +257,27 @@ class Loop:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def reinit_after_fork(self, keep: Callable[[Handler], object] = lambda _: False) -> None:
+        """Begin anew, in a forked child of the process that made it, with those handlers that *keep* holds for.
+
+        They are registered with a selector of the child's own, and their timers go on. What is queued in streams, piped or
+        fed is the parent's affair. The descriptors of all others are closed here; no hook is called, and the parent does not
+        notice. Timers and calls that have no owner, signals and calls in threads stay behind.
+
+        Args:
+            keep: asked for each handler that has a descriptor, but for attempts to connect.
+
+        Raises:
+            UsageError: this is the process that made it.
+        """
+        if self._inherited is None:
+            raise UsageError("this process made the reactor itself; reinit_after_fork() is for a forked child")
+        self._inherited.begin_anew(keep)
+        self._inherited = None
+
     def __del__(self) -> None:
+        if getattr(self, "_inherited", None) is not None:
+            self.close()
         if getattr(self, "_open", False):
             warnings.warn(f"a reactor was never closed{self._made_at}", ResourceWarning, source=self, stacklevel=1)
             self._waker.shut()
@@ -265,6 +302,11 @@ class Loop:
     def is_closed(self) -> bool:
         """Whether `close` has been called."""
         return not self._open
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a forked child of the one that made it, and it has not begun anew here."""
+        return self._inherited is not None
 
     # Embedding
 
@@ -294,25 +336,31 @@ class Loop:
         self.check()
         self._soon.append((callback, args, owner))
 
-    def call_threadsafe(self, callback: Callable[..., object], *args: Any, idempotent: bool = False) -> None:
-        """Call *callback* in the loop's thread. To be called from any thread, and from a signal handler.
+    def call_threadsafe(
+        self, callback: Callable[..., object], *args: Any, idempotent: bool = False, owner: Handler | None = None
+    ) -> None:
+        """Call *callback* in the loop's thread; not if *owner* is closed by then.
+
+        To be called from any thread, and from a signal handler.
 
         Args:
-            callback: called with *args*; what it raises goes to `on_error`.
+            callback: called with *args*; what it raises goes to `on_error`, and closes the *owner*.
             idempotent: queue nothing if the same call waits already.
+            owner: the handler for whose sake it is.
 
         Raises:
             ReactorClosed: after `close`.
         """
         if not self._open:
+            self._check_inherited()
             raise ReactorClosed("the reactor is closed; nothing that is queued now would ever run")
         if idempotent:
-            key, mark = (callback, args), object()
+            key, mark = (callback, args, owner), object()
             if self._inbox.once.setdefault(key, mark) is not mark:
                 return
             self._inbox.append((self._call_queued_once, (key,), None))
         else:
-            self._inbox.append((callback, args, None))
+            self._inbox.append((callback, args, owner))
         self._waker.wake()
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
@@ -380,6 +428,7 @@ class Loop:
     def check(self) -> None:
         """Raise unless the reactor is open and this thread may use it."""
         if not self._open:
+            self._check_inherited()
             raise ReactorClosed("the reactor is closed; make a new one")
         self.check_thread()
 
@@ -393,6 +442,15 @@ class Loop:
         """Raise unless this thread may use the reactor: any while it does not run, its own while it does."""
         if self._thread is not None and self._thread != self.system.thread():
             raise WrongThread("the reactor runs in another thread; use call_threadsafe(callback, *args)")
+
+    def _check_inherited(self) -> None:
+        if self._inherited is not None:
+            raise forked(type(self).__name__)
+
+    def _forked(self) -> None:
+        """This is a child process now."""
+        if self._open:
+            self._inherited = Inheritance(self)
 
     def enrol(self, handler: Handler) -> None:
         """Count *handler* among those that keep the loop going; it has, or is promised, a socket."""
@@ -447,7 +505,10 @@ class Loop:
         """Release *handler*, close its descriptor, and remember to tell it."""
         self.release(handler)
         if handler.sock is not None:
-            close(handler.sock, reset=reset)
+            # SO_LINGER would be set for the parent, too: the two share the open socket, fork(2).
+            close(handler.sock, reset=reset and self._inherited is None)
+        if self._inherited is not None:
+            return
         self._closed.append(handler)
         if self.awaiting_descriptor:
             waiting, self.awaiting_descriptor = self.awaiting_descriptor, {}
@@ -459,8 +520,8 @@ class Loop:
         if sock.fileno() >= 0 and not any(handler.sock is sock for handler in self.handlers):
             close(sock, reset=True)
 
-    def guard(self, handler: Handler, where: str, hook: Callable[..., object], *args: Any) -> None:
-        """Call a hook of *handler*; what it raises closes the handler and is reported."""
+    def guard(self, handler: Handler | None, where: str, hook: Callable[..., object], *args: Any) -> None:
+        """Call a hook of *handler*, or of nobody's; what it raises closes the handler and is reported."""
         try:
             hook(*args)
         except BaseException as exc:
@@ -480,12 +541,26 @@ class Loop:
         whose = "" if context.handler is None else f" of {describe(context.handler)}"
         self.log.error("error in %s%s", context.where, whose, exc_info=context.exc)
 
+    def note_queued(self, count: int) -> None:
+        """Note that the write queues hold *count* bytes more, in all."""
+        self.queued += count
+        if not self._queued_marks[0] <= self.queued <= self._queued_marks[1]:
+            self._queued_marks = (-inf, inf)  # once
+            self._soon.append((self._on_queued, (), None))
+
+    def watch_queued(self, low: float, high: float, callback: Callable[[], object]) -> None:
+        """Have *callback* called soon, once, when the write queues hold less than *low* bytes or more than *high*."""
+        self._queued_marks, self._on_queued = (low, high), callback
+        self.note_queued(0)
+
     # The pass
 
     def _has_work(self) -> bool:
         if self._draining:
             return bool(self._closed or self.handlers)
-        return len(self.handlers) > self.uncounted or bool(self._soon or self._closed or self.timers.waiting)
+        return len(self.handlers) > self.uncounted or bool(
+            self._soon or self._closed or self.timers.waiting or self.expected
+        )
 
     def _has_work_yet(self) -> bool:
         """Whether anything is left to go on for, be it what a thread has sent this moment."""
@@ -602,7 +677,11 @@ class Loop:
         closed = self._closed
         made = len(closed)
         for _ in range(made):
+            if not closed:
+                break  # a hook has forked, and this is the child
             handler = closed.popleft()
+            for call in handler._last_calls():
+                self.guard(handler, "on_sent", call)
             handler._life = move(LIFE, handler._life, LifeEvent.TELL)
             try:
                 assert handler.reason is not None
@@ -633,8 +712,9 @@ class Loop:
 
     def _call_queued_once(self, key: tuple[Any, ...]) -> None:
         del self._inbox.once[key]
-        callback, args = key
-        callback(*args)
+        callback, args, owner = key
+        if owner is None or owner._hears:
+            self.guard(owner, "call", callback, *args)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -693,7 +773,7 @@ class Loop:
             handlers=len(self.handlers),
             timers=len(self.timers),
             calls_queued=len(self._soon) + len(self._inbox),
-            bytes_queued=sum(getattr(handler, "buffered", 0) for handler in self.handlers),
+            bytes_queued=self.queued,
             seconds_idle=self._idle,
         )
 

@@ -49,6 +49,25 @@ class Limits:
     #: How long a closed stream then reads and drops, so that no RST destroys its last bytes.  # apache 2 s, nginx 5 s
     linger: float = attrs.field(default=2.0, validator=_seconds)
 
+    #: Seconds without a byte in either direction, until `on_timeout("idle")`; None: any.  # asyncio, twisted: none
+    idle_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+    #: Seconds without a byte from the peer, until `on_timeout("read")`.
+    read_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+    #: Seconds in which the peer takes nothing although something is queued, until `on_timeout("write")`.  # nginx 60 s
+    write_timeout: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+    #: Seconds from the connection's beginning, until `on_timeout("lifetime")`.
+    lifetime: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
+
+    @property
+    def timeouts(self) -> tuple[tuple[str, float | None], ...]:
+        """Each deadline's kind, and its seconds."""
+        return (
+            ("idle", self.idle_timeout),
+            ("read", self.read_timeout),
+            ("write", self.write_timeout),
+            ("lifetime", self.lifetime),
+        )
+
     def __attrs_post_init__(self) -> None:
         if not self.low <= self.high <= self.hard:
             raise UsageError(f"Limits need low <= high <= hard, not {self.low}, {self.high}, {self.hard}")
@@ -68,6 +87,14 @@ class ListenOptions:
     reuse_port: bool = False
     #: Connections accepted at most in one pass, so that a flood of them starves nobody.  # libuv: no limit
     accepts_per_pass: int = attrs.field(default=64, validator=_positive)
+    #: Connections that live at a time, at most; None: any. See `on_limit`.  # nginx 512 a worker, gunicorn 1000
+    max_connections: int | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    #: The same from one peer, an IPv4 address or an IPv6 /64. Whoever comes beyond it goes to `Acceptor.on_overload`.
+    max_per_peer: int | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    #: With `max_connections` alive: leave others in the kernel's queue ("wait"), or hand them to `on_overload` ("reject").
+    on_limit: Literal["wait", "reject"] = attrs.field(default="wait")
+    #: While others wait, so many have to leave before they are accepted, so that not every end means a few calls.
+    slack: int = attrs.field(default=1, validator=_positive)
     #: Out of descriptors: rest until one is free ("backoff"), or accept and close at once ("shed").
     on_exhaustion: Literal["backoff", "shed"] = attrs.field(default="backoff")
     #: Permissions of a Unix socket's file.  # tornado 0o600
@@ -75,6 +102,11 @@ class ListenOptions:
     #: Owner and group of a Unix socket's file: numbers or names; None leaves them.
     owner: int | str | None = None
     group: int | str | None = None
+
+    @on_limit.validator
+    def _check_on_limit(self, field: attrs.Attribute[str], value: str) -> None:
+        if value not in ("wait", "reject"):
+            raise UsageError(f'ListenOptions.on_limit is "wait" or "reject", not {value!r}')
 
     @on_exhaustion.validator
     def _check_on_exhaustion(self, field: attrs.Attribute[str], value: str) -> None:
@@ -181,3 +213,20 @@ class ConnectOptions:
 LIMITS = Limits()
 LISTEN_OPTIONS = ListenOptions()
 CONNECT_OPTIONS = ConnectOptions()
+
+
+@attrs.frozen(kw_only=True)
+class ThreadOptions:
+    """How much of `Reactor.run_in_thread` goes on at a time.
+
+    Raises:
+        UsageError: an option is no positive number.
+    """
+
+    #: Threads at most. They are started when they are needed, and end when they are idle.  # libuv 4, twisted 10, asyncio 32
+    threads: int = attrs.field(default=8, validator=_positive)
+    #: Calls that wait for one of them, at most; one more is refused, by `PoolFull`.  # libuv, twisted, asyncio: any number
+    queue: int = attrs.field(default=1024, validator=_positive)
+
+
+THREAD_OPTIONS = ThreadOptions()

@@ -84,6 +84,16 @@ class Signals:
         while self._pending:
             self._reactor.system.raise_signal(self._pending.popleft())
 
+    def forked(self) -> None:
+        """In a child process: what happened before on these signals happens again; what is pending is the parent's."""
+        self._pending.clear()
+        for number in list(self._handles):
+            self._restore(number)
+        system = self._reactor.system
+        current = system.get_signal(signal.SIGINT)
+        if isinstance(current, Interruption) and current._reactor is self._reactor:
+            system.set_signal(signal.SIGINT, signal.default_int_handler)
+
     def _restore(self, number: int) -> None:
         """Put back what happened on *number* before, unless somebody else has replaced our action by now."""
         del self._handles[number]

@@ -1,22 +1,24 @@
-"""Stream: a connection that carries bytes both ways, with back-pressure, half-close and a bounded end.
+"""Stream: a connection that carries bytes both ways, with back-pressure, deadlines, half-close and a bounded end.
 
 `on_connect`, then `on_data` as often as bytes come, then `on_end` if the peer finishes first, then `on_close`: always,
 once, last. The stream owns its descriptor. What the bytes mean is for subclasses.
+
+What every stream has stands here; what some have beside that, in `extras`.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from reactor import errnos
 from reactor.addresses import Address, Inet, from_kernel
-from reactor.buffers import Buffer, Outgoing, byte_count
+from reactor.buffers import Buffer, OnSent, Outgoing, Piece, byte_count
 from reactor.errors import (
     LOCAL_CLOSE,
     PEER_END,
@@ -24,13 +26,19 @@ from reactor.errors import (
     BufferOverflow,
     CloseKind,
     CloseReason,
+    FileShrank,
     NotConnected,
+    NotSent,
     StreamBusy,
     StreamClosed,
+    UsageError,
 )
+from reactor.extras import Extras
 from reactor.handler import Handler
 from reactor.options import LIMITS, Limits
+from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
+from reactor.rates import RateGroup, RateLimit
 from reactor.states import (
     PRESSURE,
     READING,
@@ -53,10 +61,18 @@ if TYPE_CHECKING:
 
 #: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
+#: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
+SEND_BYTES_PER_PASS = 1024 * 1024
+#: Bytes of a file that are read at once, where the kernel does not copy them by itself.
+_FILE_BYTES = 65536
 
 # For each event; to look them up in their classes costs as much as a call.
 _FLOWING = Reading.FLOWING
 _OPEN = Writing.OPEN
+#: Fewer bytes than these are over nobody's high mark, or nobody cares: a comparison that is cheap.
+_PULSE_BYTES_MIN = 1024
+#: In the place of a queue: what is written is held back for a moment, and nothing has been written yet.
+_HELD = b""
 
 
 @attrs.define(eq=False)
@@ -72,7 +88,9 @@ class Stream(Handler):
 
     _reading: Reading = attrs.field(init=False, repr=False, default=Reading.IDLE)
     _writing: Writing = attrs.field(init=False, repr=False, default=Writing.IDLE)
-    _outgoing: Outgoing | None = attrs.field(init=False, repr=False, default=None)  # None while nothing is queued
+    # None while nothing is queued; bytes while `on_data` runs: `_HELD`, then what it has written, if that is one chunk.
+    _outgoing: Outgoing | bytes | None = attrs.field(init=False, repr=False, default=None)
+    _extras: Extras | None = attrs.field(init=False, repr=False, default=None)
     _pressure: Pressure = attrs.field(init=False, repr=False, default=Pressure.LOW)
     # The reason to give when what is under way has ended.
     _ending: CloseReason | None = attrs.field(init=False, repr=False, default=None)
@@ -102,9 +120,19 @@ class Stream(Handler):
         """
 
     def on_timeout(self, kind: str) -> None:
-        """A deadline passed; "close" is that of `close`. The default aborts, with reason TIMEOUT."""
+        """A deadline passed: one of `Limits`, "close" that of `close`, others as `deadline` named them.
+
+        The default aborts, with reason TIMEOUT. An override that does not, and does not set the deadline anew, lets it be.
+        """
         error = TimeoutError(errno.ETIMEDOUT, f"{kind} deadline passed with {self.buffered} bytes unsent")
         self._close(CloseReason(CloseKind.TIMEOUT, error), reset=True)
+
+    def on_shutdown(self, grace: float) -> None:
+        """The reactor shuts down, and aborts in *grace* seconds. The default sends what is queued and closes.
+
+        An override may finish what it is about, and then close: what still goes on after the grace is cut.
+        """
+        self._wind_down(SHUTDOWN, grace)
 
     # What is known of it
 
@@ -113,17 +141,33 @@ class Stream(Handler):
         """READ while bytes are wanted, WRITE while any are queued. A stream's own affair: not to be overridden."""
         reading = self._reading
         wanted = READ if reading is Reading.FLOWING or reading is Reading.DISCARDING else 0
-        return wanted if self._outgoing is None else wanted | WRITE
+        outgoing = self._outgoing
+        if type(outgoing) is Outgoing and not outgoing.corked:
+            wanted |= WRITE
+        return wanted if self._extras is None else wanted & self._extras.allowed & ~self._extras.held
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait for the kernel to take them."""
-        return 0 if self._outgoing is None else self._outgoing.size
+        """How many bytes wait in memory for the kernel to take them; those of files do not count."""
+        outgoing = self._outgoing
+        if outgoing is None:
+            return 0
+        return len(outgoing) if isinstance(outgoing, bytes) else outgoing.size
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether anything waits to be sent, from memory or from a file."""
+        return bool(self._outgoing)
 
     @property
     def is_writable(self) -> bool:
         """Whether `write` takes anything: there is a connection, and neither side has ended this direction."""
         return self._writing is Writing.OPEN
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the peer has sent its last byte, and it has been received."""
+        return self._reading is Reading.ENDED or self._reading is Reading.CLOSED
 
     @property
     def peer(self) -> Address:
@@ -145,10 +189,16 @@ class Stream(Handler):
 
     # Commands
 
-    def write(self, data: Buffer) -> bool:
+    def write(self, data: Buffer, on_sent: OnSent | None = None) -> bool:
         """Send *data*, at once if the kernel takes it, else as soon as it does; b"" is nothing.
 
+        What is written inside `on_data`, or inside `with corked()`, is sent together when that is over.
         A bytearray or view may be changed when this returns. Order is kept. Nothing is told from inside this call.
+
+        Args:
+            data: the bytes.
+            on_sent: called once, from the loop: with None when the kernel has taken the last of them, or with an error if
+                it never will. That says nothing of the peer.
 
         Returns:
             False if the peer takes no more, so that *data* was dropped; `on_close` follows or has been.
@@ -162,8 +212,14 @@ class Stream(Handler):
             return self._refuse_write()
         if self.reactor.debug:
             self.reactor.check()
-        if self._outgoing is not None:
-            return self._queue(data, 0)
+        outgoing = self._outgoing
+        if outgoing is not None:
+            if outgoing is _HELD and on_sent is None and type(data) is bytes:
+                self._outgoing = data
+                return True
+            return self._queue(data, 0, on_sent)
+        if on_sent is not None or self._extras is not None:
+            return self._queue(data, 0, on_sent)
         size = len(data) if type(data) is bytes else byte_count(data)
         if not size:
             return True
@@ -176,11 +232,130 @@ class Stream(Handler):
             sent = 0
         if sent == size:
             return True
-        return self._queue(data, sent)
+        return self._keep(data, sent)
 
-    def writelines(self, chunks: Iterable[Buffer]) -> bool:
-        """Like `write` for all *chunks*, in order."""
-        return self.write(b"".join(chunks))
+    def writelines(self, chunks: Iterable[Buffer], on_sent: OnSent | None = None) -> bool:
+        """Like `write` for all *chunks*, in order, in as few calls of the kernel as it takes."""
+        with self.corked():
+            for chunk in chunks:
+                if not self.write(chunk):
+                    return False
+            return on_sent is None or self.write(b"", on_sent)
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """While this lasts, hold back what is written; then send it together. Inside `on_data` that is so by itself."""
+        if self._outgoing is not None or self._writing is not _OPEN:
+            yield  # queued or held already
+            return
+        self._outgoing = _HELD
+        try:
+            yield
+        finally:
+            self._uncork()
+
+    def send_file(self, file: Any, offset: int = 0, count: int | None = None, on_sent: OnSent | None = None) -> bool:
+        """Send *count* bytes of a *file* from *offset* on, behind what was written before, without reading it into memory.
+
+        The kernel copies it where it can (sendfile(2)); elsewhere it is read in pieces as they are sent, which may block
+        for as long as the disk takes.
+
+        Args:
+            file: a file that is open for reading, or its descriptor. It stays yours; keep it open until *on_sent*, or until
+                `on_close`. Its position is neither used nor changed.
+            offset: where to begin.
+            count: how many bytes; None: up to the end that it has now.
+            on_sent: see `write`.
+
+        Returns:
+            False if the peer takes no more; see `write`. A file that turns out to be shorter ends the stream by RST, with
+            `FileShrank`.
+
+        Raises:
+            StreamClosed, NotConnected: see `write`.
+            UsageError: no such file, an offset or a count below 0, or more than the file has.
+        """
+        if self._writing is not _OPEN:
+            return self._refuse_write()
+        self.reactor.check()
+        fd = file if isinstance(file, int) else file.fileno()
+        try:
+            size = self.reactor.system.file_size(fd)
+        except OSError as error:
+            raise UsageError(f"send_file takes an open file, not {file!r}: {error.strerror}") from error
+        left = size - offset if count is None else count
+        if offset < 0 or left < 0 or offset + left > size:
+            raise UsageError(f"{file!r} has {size} bytes; {left} from {offset} on cannot be sent")
+        outgoing = self._real_queue()
+        was_idle = not outgoing
+        outgoing.append_piece(Piece(fd, offset, left))
+        return self._queued(outgoing, was_idle, on_sent)
+
+    def send_from(self, chunks: Iterable[Buffer], on_sent: OnSent | None = None) -> Feed:
+        """Write what *chunks* gives, taking the next only while less than `limits.high` is queued.
+
+        Args:
+            chunks: any iterable of bytes; a generator is closed when the stream is. What it raises closes the stream.
+            on_sent: called when the last byte has gone, or will never go; see `write`.
+
+        Returns:
+            something with `cancel()`.
+
+        Raises:
+            StreamClosed, NotConnected: see `write`.
+        """
+        self._check_open()
+        return Feed(self, iter(chunks), on_sent).start()
+
+    def pipe_to(self, other: Stream) -> Pipe:
+        """Write to *other* all that comes from now on, instead of calling `on_data` and `on_end`.
+
+        This stream is read no faster than *other* is written to. The peer's end is passed on, by `other.end()`; a stream
+        that breaks breaks the other one. For a proxy, pipe both to each other.
+
+        Returns:
+            something with `cancel()`, after which `on_data` is called again.
+
+        Raises:
+            NotConnected: one of them has no connection.
+            UsageError: they are one, belong to two reactors, or this one is piped already.
+        """
+        for each in (self, other):
+            each._check_open()
+        if self is other or self.reactor is not other.reactor:
+            raise UsageError("a pipe joins two streams of one reactor")
+        if self._more().pipe is not None:
+            raise UsageError("this stream is piped already; cancel that first")
+        return Pipe(self, other).start()
+
+    def deadline(self, kind: str, seconds_: float | None) -> None:
+        """Have `on_timeout(kind)` called in *seconds_* seconds; None: never.
+
+        The kinds of `Limits` are measured from the last byte: "idle" in either direction, "read" in, "write" out while
+        something is queued. Any other *kind* is from now on, whatever comes: a request's head, a login. Setting one again
+        sets it anew.
+
+        Raises:
+            NotConnected: there is no connection.
+            DelayError: no finite number of seconds.
+        """
+        self._check_open(may_end=True)
+        extras = self._more()
+        if seconds_ is None:
+            extras.deadlines.drop(kind)
+        else:
+            extras.deadlines.set(kind, seconds(seconds_, "a deadline"), self.reactor.time())
+            extras.arm(self)
+
+    def limit_rate(self, *, read: RateLimit | RateGroup | None = None, write: RateLimit | RateGroup | None = None) -> None:
+        """Move no more bytes than that, each way; None: as many as there are. A `RateGroup` is shared by those who have it.
+
+        Raises:
+            NotConnected: there is no connection.
+        """
+        self._check_open(may_end=True)
+        self._more().limit(*(RateGroup(each) if isinstance(each, RateLimit) else each for each in (read, write)))
+        self.refresh()
 
     def end(self) -> None:
         """Send what is queued, then FIN; reading goes on. Ending twice is allowed.
@@ -191,6 +366,7 @@ class Stream(Handler):
         if self._writing is Writing.IDLE:
             raise NotConnected(f"{type(self).__name__} has no connection to end yet")
         self.reactor.check()
+        self._uncork()
         self._writing = move(WRITING, self._writing, WritingEvent.FINISH)
         self._finish_if_flushed()
         self._close_if_over()
@@ -209,7 +385,7 @@ class Stream(Handler):
             DelayError: *timeout* is not a finite number.
         """
         delay = seconds(self.limits.close_timeout if timeout is None else timeout, "a timeout")
-        if self._life is not Life.LIVE:
+        if self._life is not Life.LIVE or self.reactor.is_inherited:
             self._close(LOCAL_CLOSE)
             return
         self.reactor.check()
@@ -233,6 +409,7 @@ class Stream(Handler):
             StreamBusy: bytes are queued, which would be lost.
             NotConnected: there is no socket (any more).
         """
+        self._uncork()
         if self._outgoing is not None:
             raise StreamBusy(f"{self.buffered} bytes are still queued; detach when buffered is 0")
         sock = super().detach()
@@ -241,47 +418,61 @@ class Stream(Handler):
 
     # What the loop calls
 
-    def on_readable(self) -> None:
+    def on_readable(self) -> None:  # noqa: C901, PLR0912  # a call more would cost as much as half of it
         """Receive once, and hand over."""
+        extras = self._extras
+        size = RECEIVE_BYTES if extras is None else extras.receive_size(self, RECEIVE_BYTES)
+        if not size:
+            return
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            data = self.sock.recv(size)
         except OSError as error:
             if error.errno not in errnos.TRY_AGAIN:
                 self._close(self._broken_by(error))
             return
-        if self._reading is _FLOWING:
-            if data:
-                self.on_data(data)
-            else:
+        if self._reading is not _FLOWING or not data:
+            if not data:
                 self._peer_ended()
-        elif not data:
-            self._peer_ended()
+            return
+        if extras is not None and extras.received(self, data):
+            return
+        if self._outgoing is not None:
+            self.on_data(data)
+            return
+        self._outgoing = _HELD
+        self.on_data(data)
+        held = self._outgoing
+        if held is None:
+            return
+        if type(held) is bytes and held and self._extras is None:
+            # The one write of most hooks: straight to the kernel.
+            self._outgoing = None
+            try:
+                sent = self.sock.send(held)
+            except OSError as error:
+                if error.errno not in errnos.TRY_AGAIN:
+                    self._break(error)
+                    return
+                sent = 0
+            if sent != len(held):
+                self._keep(held, sent)
+            elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
+                self._pulse()
+        else:
+            self._uncork()
 
     def on_writable(self) -> None:
         """Send what is queued, as far as the kernel takes it."""
         outgoing = self._outgoing
-        if outgoing is None:
-            return
-        try:
-            while outgoing.size:
-                with outgoing.head() as head:
-                    offered, sent = len(head), self.sock.send(head)
-                outgoing.consume(sent)
-                if sent < offered:
-                    break
-        except OSError as error:
-            if error.errno not in errnos.TRY_AGAIN:
-                self._break(error)
-                return
-        if not outgoing.size:
-            self._outgoing = None
-            self._finish_if_flushed()
-            self._close_if_over()
+        if isinstance(outgoing, Outgoing):
+            self._flush(outgoing)
             self.refresh()
-        if self._pressure is not Pressure.LOW and outgoing.size <= self.limits.low:
-            self._pressure = move(PRESSURE, self._pressure, PressureEvent.FALL)
-            if self._writing is Writing.OPEN:
-                self.on_drain()
+            if self._pressure is not Pressure.LOW and outgoing.size <= self.limits.low:
+                self._pressure = move(PRESSURE, self._pressure, PressureEvent.FALL)
+                if self._extras is not None:
+                    self._extras.relieve()
+                if self._writing is Writing.OPEN:
+                    self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
         super()._bind(reactor, sock, local, peer)
@@ -298,6 +489,10 @@ class Stream(Handler):
 
     def _opened(self) -> None:
         self.on_connect()
+        if self._life is Life.LIVE:
+            for kind, value in self.limits.timeouts:
+                if value is not None and not self._more().deadlines.has(kind):
+                    self.deadline(kind, value)
 
     @property
     def _details(self) -> str:
@@ -321,11 +516,15 @@ class Stream(Handler):
         self._close_if_over()
         self.refresh()
         if was is Reading.FLOWING:
-            self.on_end()
+            if self._extras is None or not self._extras.ended():
+                self.on_end()
             self._close_if_over()
 
     def _wind_down(self, reason: CloseReason, delay: float) -> None:
         """Begin, or hasten, a close for *reason*, which has *delay* seconds to send what is queued."""
+        self._uncork()
+        if self._life is not Life.LIVE:
+            return
         self._ending = self._ending or reason
         if self._writing is Writing.BROKEN:
             self._close(self._ending)
@@ -368,12 +567,52 @@ class Stream(Handler):
     def _lingered(self) -> None:
         self._close(self._ending or LOCAL_CLOSE)
 
-    def _queue(self, data: Buffer, start: int) -> bool:
-        """Queue *data* from *start* on: the one way into the queue, so that every byte meets the marks."""
-        if self._outgoing is None:
-            self._outgoing = Outgoing()
-        outgoing, limits = self._outgoing, self.limits
+    # The queue
+
+    def _real_queue(self) -> Outgoing:
+        """The queue, made if there was none; what was held as bytes is in it."""
+        outgoing = self._outgoing
+        if not isinstance(outgoing, Outgoing):
+            held, outgoing = outgoing, Outgoing(corked=outgoing is not None)
+            self._outgoing = outgoing
+            if held:
+                outgoing.append(held)
+                self.reactor.note_queued(outgoing.size)
+        return outgoing
+
+    def _queue(self, data: Buffer, start: int, on_sent: OnSent | None) -> bool:
+        """Queue *data* from *start* on, and send what can be sent if nothing was queued before."""
+        outgoing = self._real_queue()
+        was_idle, size = not outgoing, outgoing.size
         outgoing.append(data, start)
+        self.reactor.note_queued(outgoing.size - size)
+        return self._queued(outgoing, was_idle, on_sent)
+
+    def _keep(self, data: bytes | Buffer, start: int) -> bool:
+        """Queue what the kernel has not taken of *data*."""
+        outgoing = self._real_queue()
+        outgoing.append(data, start)
+        self.reactor.note_queued(outgoing.size)
+        if self._extras is not None:
+            self._extras.begin_sending(self)
+        return self._check_marks(outgoing)
+
+    def _queued(self, outgoing: Outgoing, was_idle: bool, on_sent: OnSent | None) -> bool:
+        """Something has been queued: the one way on, so that every byte meets the marks."""
+        if on_sent is not None:
+            outgoing.notify(on_sent)
+        if outgoing.corked:
+            return outgoing.size <= self.limits.hard or self._check_marks(outgoing)
+        if was_idle:
+            if self._extras is not None:
+                self._extras.begin_sending(self)
+            self._flush(outgoing)
+            if self._outgoing is not outgoing:
+                return self._writing is not Writing.BROKEN and self._life is Life.LIVE
+        return self._check_marks(outgoing)
+
+    def _check_marks(self, outgoing: Outgoing) -> bool:
+        limits = self.limits
         if outgoing.size > limits.hard:
             overflow = BufferOverflow(f"{outgoing.size} bytes queued for {self._peer}; the limit is {limits.hard}")
             self._close(CloseReason(CloseKind.ERROR, overflow), reset=True)
@@ -384,16 +623,125 @@ class Stream(Handler):
         self.refresh()
         return True
 
+    def _uncork(self) -> None:
+        """Send what was held back."""
+        outgoing = self._outgoing
+        if outgoing is _HELD:
+            self._outgoing = None
+            return
+        if outgoing is None:
+            return
+        outgoing = self._real_queue()
+        if outgoing.corked:
+            outgoing.corked = False
+            if self._extras is not None:
+                self._extras.begin_sending(self)
+            was_high = outgoing.size > self.limits.high
+            self._flush(outgoing)
+            if self._outgoing is outgoing:
+                self._check_marks(outgoing)
+            if was_high and outgoing.size <= self.limits.low:
+                self._pulse()
+
+    def _pulse(self) -> None:
+        """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
+        if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
+            self.call_soon(self._tell_drain)
+
+    def _tell_drain(self) -> None:
+        if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
+            if self._extras is not None:
+                self._extras.relieve()
+            self.on_drain()
+
+    def _flush(self, outgoing: Outgoing) -> None:
+        """Offer the kernel what is queued, until it takes no more, the rate is used up, or others are to have their turn."""
+        size = outgoing.size
+        try:
+            self._send_queued(outgoing)
+        except OSError as error:
+            if error.errno not in errnos.TRY_AGAIN:
+                self.reactor.note_queued(outgoing.size - size)
+                self._break(error)
+                return
+        except FileShrank as error:
+            self.reactor.note_queued(outgoing.size - size)
+            self._close(CloseReason(CloseKind.ERROR, error), reset=True)
+            return
+        self.reactor.note_queued(outgoing.size - size)
+        if told := outgoing.told():
+            self._more().tell_sent(self, told)
+        if not outgoing:
+            self._outgoing = None
+            self._finish_if_flushed()
+            self._close_if_over()
+
+    def _send_queued(self, outgoing: Outgoing) -> None:
+        """The calls of `_flush`; raises what they raise."""
+        extras, budget = self._extras, SEND_BYTES_PER_PASS
+        while outgoing and budget > 0:
+            allowed = budget if extras is None else extras.send_size(self, budget)
+            if not allowed:
+                return
+            piece = outgoing.piece
+            if piece is not None:
+                offered = min(piece.count, allowed)
+                sent = self._send_piece(piece, offered)
+            else:
+                offered, sent = self._send_views(outgoing, allowed)
+            outgoing.consume(sent)
+            budget -= sent
+            if extras is not None:
+                extras.sent(sent, self.reactor.time())
+            if sent < offered:
+                return
+
+    def _send_views(self, outgoing: Outgoing, allowed: int) -> tuple[int, int]:
+        """Offer the bytes at the head of the queue; return how many, and how many were taken."""
+        views = outgoing.views()
+        try:
+            offered = sum(map(len, views))
+            if offered > allowed:
+                first = views[0][:allowed]
+                views.append(first)  # to be released with the others
+                return len(first), self.sock.send(first)
+            if len(views) == 1:
+                return offered, self.sock.send(views[0])
+            return offered, self.sock.sendmsg(views)
+        finally:
+            for view in views:
+                view.release()
+
+    def _send_piece(self, piece: Piece, count: int) -> int:
+        """Send *count* bytes of a file, if the kernel takes them; the kernel copies them itself, unless it cannot."""
+        system = self.reactor.system
+        if piece.by_kernel:
+            try:
+                sent = system.send_file(self.sock, piece.fd, piece.offset, count)
+            except OSError as error:
+                if error.errno not in errnos.CANNOT_SENDFILE:
+                    raise
+                piece.by_kernel = False
+                return self._send_piece(piece, count)
+        else:
+            data = system.read_at(piece.fd, piece.offset, min(count, _FILE_BYTES))
+            sent = self.sock.send(data) if data else 0
+        if not sent:
+            raise FileShrank(f"the file ends {piece.count} bytes before it was to: at {piece.offset}")
+        return sent
+
     def _tell_pause(self) -> None:
         if self._pressure is Pressure.RISING and self._writing is Writing.OPEN:
             self._pressure = move(PRESSURE, self._pressure, PressureEvent.TELL)
+            if self._extras is not None:
+                self._extras.press()
             self.on_pause()
 
     def _break(self, error: OSError) -> None:
         """Sending failed with *error*: nothing more goes out, but what came in before is still handed over."""
         self._ending = self._broken_by(error)
         self._writing = move(WRITING, self._writing, WritingEvent.BREAK)
-        self._outgoing = None
+        self._drop_queue(error)
         if self._reading is not Reading.FLOWING or self._ending.kind is CloseKind.ERROR:
             self._close(self._ending)  # nobody would hear the rest
         self.refresh()
@@ -414,21 +762,61 @@ class Stream(Handler):
 
     def _close(self, reason: CloseReason, *, reset: bool = False) -> None:
         # A torn message must not look like a whole one.
-        super()._close(reason, reset=reset or self._outgoing is not None)
+        super()._close(reason, reset=reset or bool(self._outgoing))
 
     def _closing(self) -> None:
         self._settle()
 
+    def _forked(self) -> None:
+        """What is queued is sent by the parent, and by nobody else; so is what feeds it, and what it feeds."""
+        self._outgoing, self._pressure = None, Pressure.LOW
+        if self._extras is not None:
+            self._extras.forked()
+
     def _settle(self) -> None:
         self._reading = move(READING, self._reading, ReadingEvent.CLOSE)
         self._writing = move(WRITING, self._writing, WritingEvent.CLOSE)
-        self._outgoing = self._deadline = None
+        self._deadline = None
+        self._drop_queue(None if self.reason is None else self.reason.error)
+        if self._extras is not None:
+            self._extras.closed(None if self.reason is None else self.reason.error)
 
-    def _shut_down(self, grace: float) -> None:
+    def _drop_queue(self, error: BaseException | None) -> None:
+        """Forget what is queued; whoever waits for it to be sent will hear that it was not."""
+        outgoing, self._outgoing = self._outgoing, None
+        if isinstance(outgoing, Outgoing):
+            self.reactor.note_queued(-outgoing.size)
+            if untold := outgoing.untold():
+                self._more().tell_unsent(untold, error or NotSent(f"the connection was closed: {self.reason}"))
+                self._tell_later()
+
+    def _tell_later(self) -> None:
+        """Have those who are to be told be told, now that they will not be by the end."""
         if self._life is Life.LIVE:
-            self._wind_down(SHUTDOWN, grace)
-        else:
-            super()._shut_down(grace)
+            self.call_soon(self._more()._tell)
+
+    def _more(self) -> Extras:
+        """What only some streams have; made when it is first needed."""
+        if self._extras is None:
+            self._extras = Extras.begin(self.reactor.time())
+        return self._extras
+
+    def _check_open(self, *, may_end: bool = False) -> None:
+        """Raise unless there is a connection, and, unless it *may_end*, this direction is open."""
+        if self._life is not Life.LIVE:
+            raise NotConnected(f"{type(self).__name__} has no connection")
+        if not may_end and self._writing is not Writing.OPEN:
+            raise StreamClosed(f"{type(self).__name__} takes nothing more: {self._writing.name}")
+        self.reactor.check()
+
+    def _last_calls(self) -> list[Callable[[], object]]:
+        return [] if self._extras is None else self._extras.last_calls()
+
+    def _hold_reading(self, *, on: bool) -> None:
+        """Read no more, whatever else is asked for, until this is taken back."""
+        if self._life is Life.LIVE:
+            self._more().held = READ if on else 0
+            self.refresh()
 
     def _known(self, address: Address | None) -> Address:
         if address is None:

@@ -8,6 +8,7 @@ place and the same production code runs on a simulated network.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -16,10 +17,11 @@ import stat
 import struct
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import attrs
 
@@ -51,6 +53,28 @@ class Inbox(deque[Any]):
         return [self.popleft() for _ in range(len(self))]
 
 
+class Forkable(Protocol):
+    """What has to know that it is in a child process now."""
+
+    def _forked(self) -> None:
+        """Called in the child, before anything else is run there."""
+        ...
+
+
+#: Whom to tell in a child process. There is no way to take `os.register_at_fork` back, so it is called once, for all.
+#: A dict, so that it keeps the order.
+_FORKABLE: weakref.WeakKeyDictionary[Forkable, None] = weakref.WeakKeyDictionary()
+
+
+def _tell_forked() -> None:
+    for each in reversed(list(_FORKABLE)):  # who runs inside of another was made later, as a rule
+        each._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_tell_forked)
+
+
 class System:
     """The operating system, as the library sees it. Subclass it to put another in its place."""
 
@@ -75,6 +99,10 @@ class System:
     def inbox(self) -> Inbox:
         """Return a new, empty inbox for a loop."""
         return Inbox()
+
+    def watch_forks(self, forkable: Forkable) -> None:
+        """Call `_forked` of *forkable* in each child process that Python forks from now on, for as long as it lives."""
+        _FORKABLE[forkable] = None
 
     def selector(self) -> selectors.BaseSelector:
         """Return a new selector of the platform's best kind."""
@@ -195,6 +223,40 @@ class System:
     def raise_signal(self, number: int) -> None:
         """Send signal *number* to this process."""
         signal.raise_signal(number)
+
+    # Files that are sent
+
+    def file_size(self, fd: int) -> int:
+        """Return how many bytes the file behind *fd* has.
+
+        Raises:
+            OSError: it is not open, or no regular file.
+        """
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return found.st_size
+
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        """Have the kernel copy bytes of a file to *sock*; return how many it took, 0 at the file's end: sendfile(2).
+
+        Raises:
+            OSError: EAGAIN; or one of `errnos.CANNOT_SENDFILE`, where it cannot.
+        """
+        if not hasattr(os, "sendfile"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return os.sendfile(sock.fileno(), fd, offset, count)
+
+    def read_at(self, fd: int, offset: int, count: int) -> bytes:
+        """Return up to *count* bytes of a file from *offset* on; b"" at its end."""
+        if hasattr(os, "pread"):
+            return os.pread(fd, count, offset)
+        position = os.lseek(fd, 0, os.SEEK_CUR)
+        try:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.read(fd, count)
+        finally:
+            os.lseek(fd, position, os.SEEK_SET)
 
     # The files of Unix sockets
 

@@ -43,7 +43,7 @@ def seconds(delay: float, what: str = "a delay") -> float:
 class Owner(Protocol):
     """Somebody whose end ends their timers; knows those that wait."""
 
-    _timers: set[Timer] | None
+    _timers: set[Any] | None
 
 
 @attrs.define(eq=False)

@@ -30,6 +30,8 @@ RECEIVES_PER_PASS = 512
 class Tunnel(Handler):
     """One conversation. Subclass it, override the two hooks, call `start`; exactly one of them is called, from the loop."""
 
+    _heritable = False
+
     negotiation: Negotiation
     _unsent: bytes = attrs.field(init=False, repr=False, default=b"")
 

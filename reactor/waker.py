@@ -76,6 +76,16 @@ class Waker(Handler):
             self._system.set_wakeup_fd(self._previous_fd)
             self._previous_fd = -1
 
+    def forked(self, *, was_running: bool) -> None:
+        """In a child process: neither its signals nor anything else of its shall ring at the parent's."""
+        if was_running:
+            mine, current = self._writer.fileno(), self._system.set_wakeup_fd(-1)
+            try:
+                self._system.set_wakeup_fd(self._previous_fd if current == mine else current)
+            except (OSError, ValueError):  # that was one of another reactor's, which has been closed here
+                self._previous_fd = -1
+        self.shut()
+
     def shut(self) -> None:
         """Close both ends."""
         self._writer.close()

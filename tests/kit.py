@@ -302,6 +302,10 @@ class Fault(System):
         self.trip("socket")
         return self.wrap(super().socket(family))
 
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        self.trip("send_file")
+        return super().send_file(sock, fd, offset, count)
+
     def trip(self, call: str) -> int:
         """Raise, or return, what the next call of this name is to give; 0 for nothing."""
         self.calls[call] += 1
@@ -352,6 +356,10 @@ class FaultySocket(socket.socket):
     def send(self, data: Any, *args: int) -> int:
         self.fault.trip("send")
         return super().send(data, *args)
+
+    def sendmsg(self, *args: Any) -> int:
+        self.fault.trip("send")
+        return super().sendmsg(*args)
 
     def connect_ex(self, address: Any) -> int:
         return self.fault.trip("connect_ex") or super().connect_ex(address)

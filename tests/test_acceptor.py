@@ -28,6 +28,7 @@ from reactor import (
     UsageError,
 )
 from reactor import acceptor as module
+from reactor.acceptor import FAREWELLS_MAX
 from tests.kit import Fault, Recorder, Refusing, Virtual, Watched, Watcher, exists, faults, fill, unix_pair
 from tests.worlds import System
 
@@ -615,3 +616,177 @@ print(len(served), reactor.stats().accept_errors.get("EMFILE", 0) > 0)
     assert said == "60 True\n"
     assert complaints.count("\n") == 1
     assert "resting until descriptors are free" in complaints
+
+
+# How many
+
+
+@attrs.define(eq=False)
+class Door(Acceptor):
+    """An acceptor that says goodbye."""
+
+    def on_overload(self, sock: socket.socket, peer: Address) -> None:
+        self.turn_away(sock, b"421 too many\r\n")
+
+
+def test_a_full_house_leaves_clients_in_the_queue(reactor: Watched) -> None:
+    """With `max_connections` alive nobody is accepted; when one leaves, the next comes in."""
+    made: list[Recorder] = []
+
+    def factory() -> Recorder:
+        made.append(Recorder())
+        return made[-1]
+
+    acceptor = reactor.listen(factory, "127.0.0.1:0", options=ListenOptions(max_connections=2))
+    with clients(acceptor, 4) as connected:
+        reactor.until(lambda: len(made) == 2)
+        reactor.turn(5)
+        assert (len(made), acceptor.connections) == (2, 2)
+        made[0].abort()
+        reactor.until(lambda: len(made) == 3)
+        connected[1].close()
+        reactor.until(lambda: len(made) == 4)
+        assert acceptor.connections == 2
+
+
+def test_the_slack_has_to_leave(reactor: Watched) -> None:
+    """With a slack of two, the door opens when two have left, also by `detach`."""
+    factory = Keeping()
+    acceptor = reactor.listen(factory, "127.0.0.1:0", options=ListenOptions(max_connections=2, slack=2))
+    with clients(acceptor, 4):
+        reactor.until(lambda: len(factory.made) == 2)
+        factory.made[0].abort()
+        reactor.turn(5)
+        assert len(factory.made) == 2
+        factory.made[1].detach().close()
+        reactor.until(lambda: len(factory.made) == 4)
+
+
+@pytest.mark.parametrize(
+    "options", [ListenOptions(max_connections=1, on_limit="reject"), ListenOptions(max_per_peer=1)], ids=["all", "peer"]
+)
+def test_whoever_is_too_much_is_reset(reactor: Watched, options: ListenOptions) -> None:
+    """Rejected connections are closed by RST, counted, and cost nobody else anything."""
+    factory = Keeping()
+    acceptor = reactor.listen(factory, "127.0.0.1:0", options=options)
+    with clients(acceptor) as (first,), clients(acceptor) as (second,):
+        reactor.until(lambda: reactor.counts["overloaded"])
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+        first.send(b"still here")
+        reactor.until(lambda: factory.made[0].received)
+        assert (len(factory.made), acceptor.connections) == (1, 1)
+
+
+def test_a_goodbye_arrives(reactor: Watched) -> None:
+    """`turn_away` says its message also to a client that has sent something, and ends in order."""
+    acceptor = Door(Recorder, ListenOptions(max_per_peer=1)).listen(reactor, "127.0.0.1:0")
+    with clients(acceptor), clients(acceptor) as (second,):
+        second.send(b"HELO\r\n")
+        second.setblocking(False)
+        heard = bytearray()
+
+        def over() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                chunk = second.recv(100)
+                heard.extend(chunk)
+                return not chunk
+            return False
+
+        reactor.until(over)
+        assert heard == b"421 too many\r\n"
+
+
+def test_there_is_a_limit_to_politeness(virtual: Watched) -> None:
+    """No more goodbyes are under way than `FAREWELLS_MAX`; whoever comes then is reset; each ends in bounded time."""
+    acceptor = Door(Recorder, ListenOptions(max_connections=1, on_limit="reject", backlog_connections=200)).listen(
+        virtual, "127.0.0.1:0"
+    )
+    with clients(acceptor, 1 + FAREWELLS_MAX + 1) as connected:
+        virtual.until(lambda: virtual.counts["overloaded"] == FAREWELLS_MAX + 1)
+        assert connected[1].recv(100) == b"421 too many\r\n"
+        with pytest.raises(ConnectionResetError):
+            connected[-1].recv(100)
+        virtual.until(lambda: len(virtual.handlers) == 2)
+
+
+def test_a_hook_for_too_many_that_raises_costs_that_client_only(reactor: Watched) -> None:
+    """The socket is closed, the error is told once, the acceptor lives."""
+
+    @attrs.define(eq=False)
+    class Broken(Acceptor):
+        def on_overload(self, sock: socket.socket, peer: Address) -> None:
+            raise ZeroDivisionError
+
+    acceptor = Broken(Recorder, ListenOptions(max_per_peer=1)).listen(reactor, "127.0.0.1:0")
+    with clients(acceptor), clients(acceptor) as (second,):
+        reactor.until(lambda: reactor.raised)
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+    (context,) = reactor.raised
+    reactor.raised.clear()
+    assert (context.where, acceptor.is_open) == ("on_overload", True)
+
+
+def test_sockets_that_on_accept_keeps_for_itself_are_not_counted(reactor: Watched) -> None:
+    """Only a handler can say when it goes."""
+    kept: list[socket.socket] = []
+
+    @attrs.define(eq=False)
+    class Keeper(Acceptor):
+        def on_accept(self, sock: socket.socket, peer: Address) -> None:
+            kept.append(sock)
+
+    acceptor = Keeper(options=ListenOptions(max_connections=1)).listen(reactor, "127.0.0.1:0")
+    with clients(acceptor, 2):
+        reactor.until(lambda: len(kept) == 2)
+        assert acceptor.connections == 0
+        for sock in kept:
+            sock.close()
+
+
+def test_an_acceptor_without_limits_counts_nobody(reactor: Watched) -> None:
+    """Counting costs something, and is done where it is asked for."""
+    assert reactor.listen(Recorder, "127.0.0.1:0").connections == 0
+
+
+def test_a_shutdown_serves_those_who_wait(reactor: Watched) -> None:
+    """Connections in the kernel's queue are accepted before the listener is closed."""
+    factory = Keeping()
+    acceptor = reactor.listen(factory, "127.0.0.1:0")
+    with clients(acceptor, 5) as connected:
+        for client in connected:
+            client.sendall(b"x")
+        reactor.shutdown(5)
+        reactor.run()
+        assert len(factory.made) == 5
+        assert all(handler.kind is CloseKind.SHUTDOWN for handler in factory.made)
+        assert not acceptor.is_open
+
+
+def test_a_paused_acceptor_is_not_drained(reactor: Watched) -> None:
+    """Whoever was not to be accepted is not accepted by a shutdown either."""
+    factory = Keeping()
+    acceptor = reactor.listen(factory, "127.0.0.1:0")
+    acceptor.pause()
+    with clients(acceptor):
+        reactor.shutdown(5)
+        reactor.run()
+    assert not factory.made
+
+
+def test_draining_ends_with_the_first_error_that_is_no_ones(faulty: Watched) -> None:
+    """ECONNABORTED is passed over, EMFILE ends it; a factory that closes the acceptor does, too."""
+    factory = Keeping()
+    acceptor = faulty.listen(factory, "127.0.0.1:0")
+    with clients(acceptor, 3):
+        faults(faulty, accept=[errno.ECONNABORTED, errno.EMFILE])
+        faulty.shutdown(5)
+        faulty.run()
+    assert not factory.made
+
+    closing = faulty.listen(lambda: closing.close() or Recorder(), "127.0.0.1:0")  # type: ignore[func-returns-value]
+    with clients(closing, 2):
+        faulty.shutdown(5)
+        faulty.run()
+    assert faulty.stats().accepted == 1

@@ -6,10 +6,12 @@ Nothing is waited for by sleeping: each wait is for something that happens, and 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,6 +38,8 @@ BLOCKED_SECONDS = 1.0
 #: What a program and the kernel's buffers around it may take of a stream that nobody reads at the end.
 TAKEN_BYTES_MAX = 64 * 1024 * 1024
 MEBIBYTE = 1024 * 1024
+#: PyGObject, as distributions have it, imports itself in a way that Python is about to give up.
+GRACES = {"in_glib": ["-W", "ignore::ImportWarning"]}
 #: Not a power of two long, so that a lost or doubled block cannot look right.
 PATTERN = random.Random(7007).randbytes(65521)
 
@@ -148,7 +152,7 @@ class Stage:
         errors = self.directory / f"errors{len(self.programs)}"
         with errors.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, args)],
+                [sys.executable, "-W", "error", *GRACES.get(name, ()), str(EXAMPLES / f"{name}.py"), *map(str, args)],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -300,7 +304,7 @@ def test_every_example_explains_itself(stage: Stage, name: str) -> None:
     assert program.finish() == 0
 
 
-@pytest.mark.parametrize("name", ["chat", "echo", "forward"])
+@pytest.mark.parametrize("name", ["chat", "echo", "forward", "tally"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_servers_end_quietly_by_a_signal(stage: Stage, name: str, number: signal.Signals) -> None:
     """A server told to end sends its clients the end, prints nothing, and ends with status 0."""
@@ -323,7 +327,7 @@ def test_servers_end_quietly_by_a_signal(stage: Stage, name: str, number: signal
     assert server.finish() == 0
 
 
-@pytest.mark.parametrize("name", ["chat", "echo", "forward"])
+@pytest.mark.parametrize("name", ["chat", "echo", "forward", "tally"])
 def test_servers_say_why_they_cannot_listen(stage: Stage, name: str) -> None:
     """A server whose address is taken, or none, says so on standard error without a traceback, and ends with status 2."""
     _, taken = stage.listen()
@@ -458,6 +462,41 @@ def test_client_says_that_it_was_reset(stage: Stage) -> None:
     reset(stage.accept(listener))
     assert client.finish() == 1
     assert "reset" in client.take_errors()
+
+
+# tally
+
+
+def test_tally_adds_up_for_each_client(stage: Stage) -> None:
+    """Each request is answered with the total of this client, in order, however the bytes are cut."""
+    _, address = stage.serve("tally")
+    ann, bob = Talker(stage.connect(address)), Talker(stage.connect(address))
+    for piece in (b'{"name": "a", "ad', b'd": 2}\n{"name": "a", "add": 3}', b"\n"):
+        ann.sock.sendall(piece)
+    bob.say('{"name": "a", "add": 7}')
+    totals = [json.loads(talker.hear())["total"] for talker in (ann, ann, bob)]
+    assert totals == [2, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"nonsense\n", "means nothing"),
+        (b'{"name": "a"}\n', "a request is an object"),
+        (b"[" * 1020 + b"\n", "means nothing"),
+        (b"x" * 5000, "longer than 1024 bytes"),
+        (b'{"name": ', "ended 9 bytes after"),
+    ],
+)
+def test_tally_refuses_what_is_no_request(stage: Stage, line: bytes, error: str) -> None:
+    """What came before is answered; then what is wrong is said, and the connection ends."""
+    _, address = stage.serve("tally")
+    sock = stage.connect(address)
+    sock.sendall(b'{"name": "a", "add": 2}\n' + line)
+    sock.shutdown(socket.SHUT_WR)
+    first, last = (json.loads(reply) for reply in read_to_end(sock).splitlines())
+    assert first == {"name": "a", "total": 2, "error": ""}
+    assert error in last["error"]
 
 
 # chat
@@ -914,3 +953,126 @@ def test_fetch_refuses_what_it_cannot_fetch(stage: Stage, args: tuple[str, ...],
     fetch = stage.start("fetch", *args)
     assert fetch.finish() == 2
     assert text in fetch.take_errors()
+
+
+def displays(name: str) -> bool:
+    """Whether a process can open a window on display *name*; asked in a process of its own, since Tk may hang or abort."""
+    ask = [sys.executable, "-c", "import tkinter; tkinter.Tk().destroy()"]
+    environment = {**os.environ, "DISPLAY": name}
+    return not subprocess.run(ask, env=environment, capture_output=True, timeout=DEADLINE_SECONDS, check=False).returncode
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A display for Tk: one that is there, or Xvfb; else the test is skipped."""
+    pytest.importorskip("tkinter", reason="this Python has no tkinter")
+    if os.environ.get("DISPLAY") and displays(os.environ["DISPLAY"]):
+        yield
+        return
+    server = shutil.which("Xvfb")
+    if server is None:
+        pytest.skip("there is no display, and no Xvfb to make one")
+    read, write = os.pipe()
+    with subprocess.Popen(
+        [server, "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL
+    ) as xvfb:
+        os.close(write)
+        try:
+            with open(read) as file:
+                number = file.readline().strip()
+            if not number or not displays(f":{number}"):
+                pytest.skip("Xvfb makes no display that Tk can use")
+            monkeypatch.setenv("DISPLAY", f":{number}")
+            yield
+        finally:
+            xvfb.terminate()
+
+
+def lives_in(stage: Stage, name: str) -> None:
+    """Assert that an example echoes by a timer of its reactor, and ends when two clients have left."""
+    program, address = stage.serve(name, "--clients", 2)
+    for data in (b"hello", pattern(MEBIBYTE)):
+        assert exchange(stage.connect(address), data) == data
+        assert program.read_line().startswith("ended by the peer first")
+    assert program.finish() == 0
+
+
+def test_in_asyncio(stage: Stage) -> None:
+    """Asyncio makes a reactor's passes: events, timers, and the end."""
+    lives_in(stage, "in_asyncio")
+
+
+def test_in_reactor(stage: Stage) -> None:
+    """A reactor makes another one's passes."""
+    lives_in(stage, "in_reactor")
+
+
+@pytest.mark.usefixtures("display")
+def test_in_tk(stage: Stage) -> None:
+    """Tk makes a reactor's passes."""
+    lives_in(stage, "in_tk")
+
+
+def test_in_glib(stage: Stage) -> None:
+    """GLib makes a reactor's passes."""
+    pytest.importorskip("gi.repository.GLib", reason="PyGObject is not there")
+    lives_in(stage, "in_glib")
+
+
+@pytest.mark.parametrize("kind", ["by_aiohttp", "by_streams"])
+def test_with_asyncio(stage: Stage, kind: str) -> None:
+    """Handlers echo, asyncio serves HTTP, a hook has a task run a child process; SIGTERM ends both."""
+    extra = []
+    if kind == "by_aiohttp":
+        pytest.importorskip("aiohttp", reason="aiohttp is not there")
+    else:
+        extra = ["--plain"]
+    program, address = stage.serve("with_asyncio", "--http", "127.0.0.1:0", *extra)
+    http, said = program.read_line().removeprefix("HTTP on ").split(", ")
+    assert said == kind
+    assert exchange(stage.connect(address), b"hello") == b"hello"
+    for _ in range(2):
+        sock = stage.connect(http)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = read_to_end(sock)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert re.search(rb"\d+ handlers, \d+ passes\n$", answer)
+    sock = stage.connect(address)
+    sock.sendall(b"python\n")
+    assert read_exactly(sock, 7) == b"Python "
+    program.process.terminate()
+    assert program.read_line() == "bye"
+    assert program.finish() == 0
+    assert b"hello" not in read_to_end(sock)
+
+
+def test_prefork(stage: Stage) -> None:
+    """Children serve one port, a dead one is replaced, and on SIGTERM those who are connected may finish."""
+    program, address = stage.serve("prefork", "--children", 2)
+    sock = stage.connect(address)
+    first = int(read_exactly(sock, len(str(program.process.pid)) + 1))
+    assert first != program.process.pid
+    os.kill(first, signal.SIGKILL)
+    assert read_to_end(sock) == b""
+    assert program.read_line() == f"{first} has died: -9"
+    seen: set[int] = set()
+    held = []
+    for _ in range(4):
+        sock = stage.connect(address)
+        held.append(sock)
+        number = b""
+        while not number.endswith(b"\n"):
+            number += sock.recv(1)
+        seen.add(int(number))
+    assert first not in seen
+    assert seen
+    sock.sendall(b"last words")
+    assert read_exactly(sock, 10) == b"last words"
+    program.process.terminate()
+    for each in held:
+        assert read_to_end(each) == b""
+        each.close()
+    assert program.finish() == 0
+    for number_ in seen:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number_, 0)

@@ -44,6 +44,10 @@ def test_policies_are_named() -> None:
     """An unknown policy is refused, with those that there are."""
     with pytest.raises(UsageError, match='"backoff" or "shed"'):
         ListenOptions(on_exhaustion="panic")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match='"wait" or "reject"'):
+        ListenOptions(on_limit="panic")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="max_connections"):
+        ListenOptions(max_connections=0)
     with pytest.raises(UsageError, match="backlog_connections"):
         ListenOptions(backlog_connections=0)
 

@@ -25,7 +25,7 @@ WITHIN = {
     "close_not_told": 2,
     "close_told_twice": 2,
     "dispatch_without_recheck": 15,
-    "drain_untold": 8,
+    "drain_untold": 15,
     "end_resets": 8,
     "end_told_again": 2,
     "exhaustion_without_rest": 5,

@@ -239,6 +239,58 @@ def test_a_handler_that_stays_is_cut_at_the_grace() -> None:
         assert stream.kind is CloseKind.SHUTDOWN
 
 
+def test_who_finishes_is_not_cut_and_who_does_not_is_named() -> None:
+    """`on_shutdown` is told to each; whoever takes longer than the grace is aborted and stands in `cut`."""
+
+    @attrs.define(eq=False)
+    class Working(Recorder):
+        takes: float = 1.0
+        grace: float = attrs.field(init=False, default=0.0)
+
+        def on_shutdown(self, grace: float) -> None:
+            self.grace = grace
+            self.call_later(self.takes, self.finish)
+
+        def finish(self) -> None:
+            self.write(b"done")
+            self.close()
+
+    pairs = [unix_pair() for _ in range(2)]
+    with pairs[0][1] as quick_peer, pairs[1][1], Watched(system=Clock(), debug=True) as reactor:
+        quick = reactor.attach(Working(takes=2), pairs[0][0])
+        slow = reactor.attach(Working(takes=60), pairs[1][0])
+        reactor.turn()
+        reactor.shutdown(10)
+        assert not reactor.cut
+        reactor.run()
+        assert quick_peer.recv(10) == b"done"
+        assert (quick.kind, slow.kind) == (CloseKind.LOCAL_CLOSE, CloseKind.SHUTDOWN)
+        assert quick.grace == 10
+        assert reactor.cut == (slow,)
+        reactor.shutdown(1)
+        reactor.run()
+        assert not reactor.cut
+
+
+def test_an_on_shutdown_that_raises_is_an_error_of_its_handler(reactor: Watched) -> None:
+    """It is closed for it, and the shutdown goes on."""
+
+    @attrs.define(eq=False)
+    class Broken(Recorder):
+        def on_shutdown(self, grace: float) -> None:
+            raise ZeroDivisionError
+
+    here, there = unix_pair()
+    with there:
+        broken = reactor.attach(Broken(), here)
+        reactor.turn()
+        reactor.shutdown(10)
+        reactor.run()
+    assert broken.kind is CloseKind.HANDLER_ERROR
+    assert [context.where for context in reactor.raised] == ["on_shutdown"]
+    reactor.raised.clear()
+
+
 def test_nobody_is_taken_in_while_it_shuts_down(reactor: Watched) -> None:
     """listen, connect and attach are refused, so that a client that reconnects from on_close cannot go on for ever."""
     here, there = unix_pair()

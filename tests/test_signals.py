@@ -288,7 +288,7 @@ def test_ctrl_c_handled_by_the_program_from_inside_run(reactor: Watched) -> None
     """A callback for SIGINT that is set while the reactor runs replaces the drain; in the end Python's own is back."""
     heard: list[int] = []
     reactor.call_soon(reactor.on_signal, signal.SIGINT, heard.append, 1)
-    reactor.call_later(0.001, kill, signal.SIGINT)
+    reactor.call_soon(kill, signal.SIGINT)
     reactor.run_until(lambda: heard, timeout=20)
     assert heard == [1]
     reactor.close()

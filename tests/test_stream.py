@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import random
 import socket
 import struct
 from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +21,7 @@ from reactor import (
     CloseKind,
     CloseReason,
     DelayError,
+    FileShrank,
     Limits,
     NotConnected,
     Stream,
@@ -1041,3 +1045,268 @@ def test_a_shut_down_stream_flushes(reactor: Watched, pair: tuple[socket.socket,
     reactor.run()
     assert stream.events[-1] == "close"
     assert stream.kind is CloseKind.SHUTDOWN
+
+
+# Holding back, and files
+
+
+def test_what_on_data_writes_is_sent_together(faulty: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
+    """A hundred writes in one `on_data` are one call of the kernel."""
+    stream = attach(faulty, tcp[0])
+    calls = faulty.system.calls  # type: ignore[attr-defined]
+    stream.act["data"] = lambda stream: [stream.write(b"%02d" % number) for number in range(100)]
+    before = calls["send"]
+    tcp[1].send(b"go")
+    faulty.until(lambda: stream.received)
+    assert calls["send"] == before + 1
+    assert tcp[1].recv(1000) == b"".join(b"%02d" % number for number in range(100))
+    stream.close()
+    tcp[1].close()
+    faulty.until_closed(stream)
+
+
+def test_corked_sends_together(faulty: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
+    """So are those in a `with corked()`, which may be nested, empty, and end the stream."""
+    stream = attach(faulty, tcp[0])
+    calls = faulty.system.calls  # type: ignore[attr-defined]
+    with stream.corked(), stream.corked():
+        stream.write(b"a")
+        stream.write(bytearray(b"b"))
+        assert stream.buffered == 2
+    assert (calls["send"], stream.buffered) == (1, 0)
+    with stream.corked():
+        pass
+    with stream.corked():
+        stream.write(b"c")
+        stream.close()
+    assert calls["send"] == 2
+    assert read_all(tcp[1]) == b"abc"
+    tcp[1].close()
+    faulty.until_closed(stream)
+    with stream.corked():
+        pass
+
+
+def test_writelines_tells_when_all_has_gone(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """`on_sent` is called once for all chunks; a peer that takes no more makes it False."""
+    told: list[Any] = []
+    stream = attach(reactor, pair[0])
+    assert stream.writelines([b"a", b"b"], told.append)
+    reactor.turn(2)
+    assert (told, pair[1].recv(10)) == ([None], b"ab")
+    pair[1].close()
+    with contextlib.suppress(StreamClosed):
+        while stream.write(b"c"):
+            reactor.turn()
+    assert not stream.writelines([b"d", b"e"], told.append)
+    reactor.until_closed(stream)
+
+
+def test_end_inside_on_data_sends_what_was_written(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """An answer, then `end`, `close` or `detach` in the same hook: the answer goes first."""
+
+    def answer(stream: Recorder) -> None:
+        stream.write(b"bye")
+        stream.end()
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    pair[1].send(b"x")
+    reactor.until(lambda: stream.received)
+    assert read_all(pair[1]) == b"bye"
+    pair[1].close()
+    reactor.until_closed(stream)
+
+
+def test_detach_inside_on_data_sends_what_was_written(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """What was written before a `detach` in the same hook has gone when the socket is handed out."""
+    kept: list[socket.socket] = []
+
+    def answer(stream: Recorder) -> None:
+        stream.write(b"bye")
+        kept.append(stream.detach())
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    pair[1].send(b"x")
+    reactor.until(lambda: kept)
+    assert pair[1].recv(10) == b"bye"
+    kept[0].close()
+    assert stream.events == ["connect", "data"]
+
+
+def test_a_hook_that_raises_sends_nothing_of_what_it_wrote(
+    reactor: Watched, tcp: tuple[socket.socket, socket.socket]
+) -> None:
+    """A torn answer does not even begin to go out."""
+
+    def answer(stream: Recorder) -> None:
+        stream.write(b"half of")
+        raise ZeroDivisionError
+
+    stream = attach(reactor, tcp[0], {"data": answer})
+    tcp[1].send(b"x")
+    reactor.until_closed(stream)
+    with pytest.raises(ConnectionResetError):
+        tcp[1].recv(100)
+    reactor.raised.clear()
+
+
+def test_held_bytes_meet_a_full_kernel(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """What the kernel does not take when a hook ends is queued, in order, and meets the marks."""
+    total = 12_000_000
+    stream = attach(reactor, pair[0], {"data": lambda stream: stream.write(b"q" * total)})
+    pair[1].send(b"x")
+    reactor.until(lambda: "pause" in stream.events)
+    received = 0
+    while received < total:
+        received += len(pair[1].recv(1 << 20))
+        reactor.turn()
+    assert stream.events == ["connect", "data", "pause", "drain"]
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_queue_that_was_high_inside_a_hook_drains(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket], chunks: int
+) -> None:
+    """Who sees more than the high mark in a hook is told by `on_drain` when it has gone, be it at once."""
+
+    def answer(stream: Recorder) -> None:
+        for _ in range(chunks):
+            stream.write(b"h" * 6000)
+        assert stream.buffered > stream.limits.high
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    stream.limits = Limits(high=5000, low=1000)
+    pair[1].send(b"x")
+    reactor.until(lambda: stream.events[-1] == "drain")
+    assert stream.events == ["connect", "data", "drain"]
+    assert len(pair[1].recv(100_000)) == 6000 * chunks
+
+
+def test_too_much_inside_a_hook_is_too_much(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
+    """The hard limit holds while bytes are held back, too."""
+
+    def answer(stream: Recorder) -> None:
+        while stream.write(b"w" * 100_000):
+            pass
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    stream.limits = Limits(hard=1_000_000)
+    pair[1].send(b"x")
+    reactor.until_closed(stream)
+    assert stream.reason is not None
+    assert isinstance(stream.reason.error, BufferOverflow)
+
+
+def test_errors_of_a_held_send_end_the_stream(faulty: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
+    """EAGAIN is waited out, any other error ends the stream, when what was held is sent."""
+    stream = attach(faulty, tcp[0], {"data": lambda stream: stream.write(b"echo")})
+    faults(faulty, send=[errno.EAGAIN])
+    tcp[1].send(b"x")
+    faulty.until(lambda: stream.received)
+    faulty.turn(2)
+    assert tcp[1].recv(10) == b"echo"
+    faults(faulty, send=[errno.EPIPE])
+    tcp[1].send(b"x")
+    faulty.until(lambda: len(stream.received) == 2)
+    tcp[1].close()
+    faulty.until_closed(stream)
+    assert stream.kind is CloseKind.RESET
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Any]:
+    """A file of a megabyte."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 4096)
+    with path.open("rb") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_a_file_goes_in_its_turn(
+    faulty: Watched, tcp: tuple[socket.socket, socket.socket], file: Any, by_kernel: bool
+) -> None:
+    """Bytes before a file, the file, bytes behind it: in this order, whoever copies, and the news when each has gone."""
+    stream = attach(faulty, tcp[0])
+    if not by_kernel:
+        faults(faulty, send_file=[errno.EINVAL] * 100)
+    told: list[str] = []
+    stream.write(b"head", lambda error: told.append(f"head {error}"))
+    stream.send_file(file, on_sent=lambda error: told.append(f"file {error}"))
+    stream.send_file(file.fileno(), 256, 512)
+    stream.write(b"tail", lambda error: told.append(f"tail {error}"))
+    expected = b"head" + bytes(range(256)) * 4098 + b"tail"
+    received = bytearray()
+    while len(received) < len(expected):
+        faulty.turn()
+        tcp[1].setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            received += tcp[1].recv(100_000)
+    faulty.turn(2)
+    assert received == expected
+    assert told == ["head None", "file None", "tail None"]
+    assert file.tell() == 0
+    assert not stream.is_sending
+
+
+def test_an_empty_file_is_nothing(reactor: Watched, pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
+    """No bytes of a file are sent at once, and told of."""
+    told: list[Any] = []
+    stream = attach(reactor, pair[0])
+    with (tmp_path / "empty").open("wb+") as empty:
+        stream.send_file(empty, on_sent=told.append)
+        reactor.turn(2)
+    assert told == [None]
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_a_file_that_shrinks_is_an_error(
+    faulty: Watched, tcp: tuple[socket.socket, socket.socket], tmp_path: Path, by_kernel: bool
+) -> None:
+    """The connection is aborted: the peer shall not take what came for the whole."""
+    stream = attach(faulty, tcp[0])
+    if not by_kernel:
+        faults(faulty, send_file=[errno.EINVAL] * 100)
+    told: list[Any] = []
+    with (tmp_path / "file").open("wb+") as shrinking:
+        shrinking.truncate(50_000_000)
+        stream.send_file(shrinking, on_sent=told.append)
+        shrinking.truncate(1000)
+        with contextlib.suppress(ConnectionResetError):
+            while tcp[1].recv(1 << 20) and stream.is_open:
+                faulty.turn()
+        faulty.until_closed(stream)
+    assert stream.reason is not None
+    assert isinstance(stream.reason.error, FileShrank)
+    assert [type(error) for error in told] == [FileShrank]
+
+
+def test_a_file_has_to_be_one(reactor: Watched, pair: tuple[socket.socket, socket.socket], file: Any) -> None:
+    """A closed file, a directory, and what the file has not got are refused; after `end` nothing is taken."""
+    stream = attach(reactor, pair[0])
+    for offset, count in ((-1, None), (0, -1), (1 << 20, 1), (0, (1 << 20) + 1)):
+        with pytest.raises(UsageError, match="cannot be sent"):
+            stream.send_file(file, offset, count)
+    with open(os.devnull) as device:
+        for wrong in (device.fileno(), 10_000):
+            with pytest.raises(UsageError, match="takes an open file"):
+                stream.send_file(wrong)
+    stream.end()
+    with pytest.raises(StreamClosed):
+        stream.send_file(file)
+
+
+def test_a_descriptor_that_goes_bad_ends_the_stream(
+    reactor: Watched, tcp: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    """A file that its owner closes too early is an error of the stream."""
+    stream = attach(reactor, tcp[0])
+    with (tmp_path / "file").open("wb+") as early:
+        early.truncate(50_000_000)
+        stream.send_file(early)
+    while stream.is_open:
+        drain_some(tcp[1])
+        reactor.turn()
+    reactor.until_closed(stream)
+    assert stream.reason is not None
+    assert getattr(stream.reason.error, "errno", None) == errno.EBADF

@@ -17,7 +17,7 @@ from reactor import UsageError
 from reactor.testing import Leak, Simulation
 from reactor.testing.sockets import SimulatedSocket
 from tests import kit, worlds
-from tests.worlds import CORE, System, World
+from tests.worlds import CORE, REAL, System, World
 
 #: Of the core's tests this share runs in both worlds at least.
 SHARE_MIN = 0.9
@@ -53,7 +53,7 @@ def test_every_module_that_needs_a_world_is_of_the_core() -> None:
     """The tests of a file of the package that use a reactor are named in `tests.worlds`, so that they run in both worlds."""
     for path in TESTS.glob("test_*.py"):
         name = path.stem.removeprefix("test_")
-        if (PACKAGE / f"{name}.py").exists() and name not in CORE:
+        if (PACKAGE / f"{name}.py").exists() and name not in (*CORE, *REAL):
             used = {each for function in functions_of(name).values() for each in inspect.signature(function).parameters}
             assert not used & OF_A_WORLD, f"tests/test_{name}.py is not in tests.worlds.CORE"
 

@@ -35,6 +35,7 @@ CORE = (
     "handler",
     "listening",
     "loop",
+    "messages",
     "periodic",
     "poller",
     "reactor",
@@ -44,6 +45,9 @@ CORE = (
     "traps",
     "waker",
 )
+
+#: Modules of which the tests are about real threads and processes; what they do in virtual time is tested beside that, in the same file.
+REAL = ("fork", "threads")
 
 #: What the simulated selectors are called, and their kinds.
 SELECTOR_NAMES: dict[str, Kind] = {"EpollSelector": "epoll", "PollSelector": "poll", "SelectSelector": "select"}

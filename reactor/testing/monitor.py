@@ -31,6 +31,8 @@ HOOKS = (
     "on_pause",
     "on_drain",
     "on_timeout",
+    "on_overload",
+    "on_shutdown",
     "on_close",
 )
 #: Those of the library's own that a program does not see as hooks of its stream.
@@ -50,11 +52,11 @@ class Heard(Enum):
 STREAM_ORDER: dict[Heard, dict[str, Heard]] = {
     Heard.NOTHING: {"on_connect": Heard.CONNECT, "on_close": Heard.CLOSE},
     Heard.CONNECT: {
-        **dict.fromkeys(("on_data", "on_pause", "on_drain", "on_timeout"), Heard.CONNECT),
+        **dict.fromkeys(("on_data", "on_pause", "on_drain", "on_timeout", "on_shutdown"), Heard.CONNECT),
         "on_end": Heard.END,
         "on_close": Heard.CLOSE,
     },
-    Heard.END: {**dict.fromkeys(("on_pause", "on_drain", "on_timeout"), Heard.END), "on_close": Heard.CLOSE},
+    Heard.END: {**dict.fromkeys(("on_pause", "on_drain", "on_timeout", "on_shutdown"), Heard.END), "on_close": Heard.CLOSE},
     Heard.CLOSE: {},
 }
 

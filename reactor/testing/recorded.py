@@ -43,7 +43,7 @@ def label(call: Any) -> tuple[str, str]:
         return "stop", ""
     callback, args, _ = call
     if getattr(callback, "__func__", None) is Loop._call_queued_once:
-        callback, args = args[0]
+        callback, args, _ = args[0]
     name = getattr(callback, "__qualname__", type(callback).__name__)
     fd = getattr(getattr(callback, "__self__", None), "_fd", "")
     plain = [value for value in args if isinstance(value, (str, bytes, int, float))]

@@ -72,9 +72,11 @@ class Host(System):
         self.sockets = SocketModule(self)
         #: How often each signal has arrived here.
         self.signals: Counter[int] = Counter()
-        self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
-        if hasattr(signal, "SIGPIPE"):
-            self._actions[signal.SIGPIPE] = signal.SIG_IGN  # so does Python, when it starts
+        # As Python has them when it starts.
+        self._actions: dict[int, SignalAction] = {
+            signal.SIGINT: signal.default_int_handler,
+            getattr(signal, "SIGPIPE", 13): signal.SIG_IGN,
+        }
         self._wakeup_fd = -1
 
     @property
@@ -175,6 +177,10 @@ class Host(System):
         if callable(action):
             self.ring(self._wakeup_fd, bytes([number]))
             action(number, None)
+
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        data = self.read_at(fd, offset, count)
+        return sock.send(data) if data else 0
 
     @contextlib.contextmanager
     def directory_lock(self, path: str) -> Iterator[bool]:

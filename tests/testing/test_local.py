@@ -150,6 +150,15 @@ def test_a_datagram_for_nobody(sim: Simulation) -> None:
         assert said(other.send, b"x") == "EPERM"
 
 
+def test_a_closed_datagram_socket_has_no_peer(sim: Simulation) -> None:
+    """Who sends to one who was connected to somebody else and has closed hears ECONNREFUSED, not EPERM."""
+    with bound(sim, "/run/a") as one, bound(sim, "/run/b") as other:
+        one.connect("/run/b")
+        other.connect("/run/b")
+        other.close()
+        assert said(one.send, b"x") == "ECONNREFUSED"
+
+
 def test_datagrams_queue_until_there_is_no_room(sim: Simulation) -> None:
     """EAGAIN when the receiver's queue is full, until it is read."""
     one, other = sim.sockets.socketpair(UNIX, DGRAM)

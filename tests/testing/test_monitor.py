@@ -102,6 +102,18 @@ def test_a_hook_raises_by_fault() -> None:
     assert raised[:2] == ["hook#1 in Handler.on_timeout", "hook#2 in Handler.on_timeout"]
 
 
+def test_somebody_may_listen_after_each_hook() -> None:
+    """`after` is called with the handler and the hook's name, when the hook has returned."""
+    with Simulation() as sim, sim.reactor() as reactor:
+        heard: list[str] = []
+        sim.monitor.after = lambda _, hook: heard.append(hook)
+        here, there = sim.sockets.socketpair()
+        reactor.attach(Tame(), here).close()
+        sim.run()
+        there.close()
+        assert heard == ["on_connect", "on_close"]
+
+
 def test_handlers_are_forgotten() -> None:
     """A handler that nobody has any more is not kept by the simulation that watched it."""
     with Simulation() as sim, sim.reactor() as reactor:

@@ -296,6 +296,7 @@ def test_names_are_those_of_hosts_and_those_that_were_added() -> None:
         four, six = int(socket.AF_INET), int(socket.AF_INET6)
         assert sim.getaddrinfo("server", 80) == [(six, ("fd00::2", 80, 0, 0)), (four, ("10.0.0.2", 80))]
         assert server.getaddrinfo("example.org", 1) == [(six, ("2001:db8::7", 1, 0, 0)), (four, ("192.0.2.7", 1))]
+        assert sim.getaddrinfo("server", 80, family=socket.AF_INET) == [(four, ("10.0.0.2", 80))]
         assert sim.getaddrinfo("localhost", 1) == [(six, ("::1", 1, 0, 0)), (four, ("127.0.0.1", 1))]
         assert sim.getaddrinfo("192.0.2.9", 1, flags=socket.AI_NUMERICHOST) == [(four, ("192.0.2.9", 1))]
         assert sim.getaddrinfo(None, 1) == sim.getaddrinfo("localhost", 1)

@@ -1,0 +1,196 @@
+"""What some streams have beside what every stream has: deadlines, rates, a pipe, and those who wait for their bytes to go.
+
+A stream makes its `Extras` when one of these is first asked for; until then it costs one test for each event. The stream
+owns everything; the decisions are those of `deadlines`, `rates` and `pipes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from reactor.buffers import OnSent
+from reactor.deadlines import Deadlines
+from reactor.poller import READ, WRITE
+from reactor.rates import RateGroup
+
+if TYPE_CHECKING:
+    from reactor.pipes import Pipe
+    from reactor.stream import Stream
+    from reactor.timers import Timer
+
+
+class Source(Protocol):
+    """Something that writes to a stream, and is to write no faster than that can send."""
+
+    def hold(self) -> None:
+        """More than `limits.high` bytes are queued."""
+
+    def go(self) -> None:
+        """No more than `limits.low` are left."""
+
+    def lost(self, error: BaseException | None) -> None:
+        """The stream is closed."""
+
+
+@attrs.define(eq=False)
+class Extras:
+    """Of one stream."""
+
+    deadlines: Deadlines
+    #: What the rates leave of the stream's interest.
+    allowed: int = attrs.field(default=READ | WRITE, init=False)
+    #: What is taken out of the interest beside that, for the sake of the reactor's budget.
+    held: int = attrs.field(default=0, init=False)
+    #: Where bytes that come go, instead of `on_data`.
+    pipe: Pipe | None = attrs.field(default=None, init=False)
+    sources: list[Source] = attrs.field(factory=list, init=False)
+    #: Whom to tell what became of their bytes, before anything else is told.
+    telling: list[tuple[OnSent, BaseException | None]] = attrs.field(factory=list, init=False)
+    _timer: Timer | None = attrs.field(default=None, init=False)
+    _reads: RateGroup | None = attrs.field(default=None, init=False)
+    _writes: RateGroup | None = attrs.field(default=None, init=False)
+    #: The directions in which a share has been waited for, and may now be moved.
+    _granted: int = attrs.field(default=0, init=False)
+
+    @classmethod
+    def begin(cls, now: float) -> Extras:
+        """Return new ones, of a stream on which nothing has moved since *now*."""
+        return cls(Deadlines(now, now))
+
+    # Deadlines
+
+    def arm(self, stream: Stream) -> None:
+        """See to it that the timer fires no later than the next deadline. It may fire earlier, and is then set anew."""
+        due, _ = self.deadlines.next(is_sending=stream.is_sending)
+        if due == inf:
+            return
+        if self._timer is None:
+            self._timer = stream.call_at(due, self._look, stream)
+        elif self._timer.due is None or due < self._timer.due:
+            self._timer.restart_at(due)
+
+    def _look(self, stream: Stream) -> None:
+        """The timer fired: something is late, or will be."""
+        due, late = self.deadlines.next(is_sending=stream.is_sending)
+        if due <= stream.reactor.now:
+            self.deadlines.drop(late)
+            stream.on_timeout(late)
+        if stream.is_open:
+            self.arm(stream)
+
+    # Rates
+
+    def limit(self, reads: RateGroup | None, writes: RateGroup | None) -> None:
+        """Keep to these from now on."""
+        self._reads, self._writes = reads, writes
+        self.allowed, self._granted = READ | WRITE, 0
+
+    def receive_size(self, stream: Stream, most: int) -> int:
+        """Return how many bytes to ask the kernel for; if none, the stream will be called again when some may come."""
+        return most if self._reads is None else self._share(stream, READ, self._reads, most)
+
+    def received(self, stream: Stream, data: bytes) -> bool:
+        """Note that *data* came; True if it is somebody else's than `on_data`'s."""
+        now = self.deadlines.heard = stream.reactor.now
+        if self._reads is not None:
+            self._take(READ, self._reads, len(data), now)
+        if self.pipe is None:
+            return False
+        self.pipe.take(data)
+        return True
+
+    def send_size(self, stream: Stream, most: int) -> int:
+        """Return how many bytes may be sent now; if none, the stream will try again when some may."""
+        return most if self._writes is None else self._share(stream, WRITE, self._writes, most)
+
+    def begin_sending(self, stream: Stream) -> None:
+        """Something is queued, and nothing was: its time begins."""
+        self.deadlines.moved = stream.reactor.time()
+        self.arm(stream)
+
+    def sent(self, count: int, now: float) -> None:
+        """Note that the kernel took *count* bytes."""
+        self.deadlines.moved = now
+        if self._writes is not None:
+            self._take(WRITE, self._writes, count, now)
+
+    def _share(self, stream: Stream, bit: int, group: RateGroup, most: int) -> int:
+        """How many bytes may move that way; if none, take it out of the stream's interest until some may."""
+        if self._granted & bit:
+            return min(most, group.share)
+        now = stream.reactor.time()
+        allowance = group.allowance(now)
+        if not allowance and self.allowed & bit:
+            self.allowed &= ~bit
+            stream.call_later(group.reserve(now), self._grant, stream, bit)
+            stream.refresh()
+        return min(most, allowance)
+
+    def _grant(self, stream: Stream, bit: int) -> None:
+        if not self.allowed & bit:
+            self.allowed |= bit
+            self._granted |= bit
+            stream.refresh()
+
+    def _take(self, bit: int, group: RateGroup, count: int, now: float) -> None:
+        if self._granted & bit:
+            self._granted &= ~bit
+            group.give_back(group.share)
+        group.take(count, now)
+
+    # Who waits
+
+    def press(self) -> None:
+        """The queue is over its high mark."""
+        for source in list(self.sources):
+            source.hold()
+
+    def relieve(self) -> None:
+        """The queue is down to its low mark again."""
+        for source in list(self.sources):
+            source.go()
+
+    def tell_sent(self, stream: Stream, callbacks: list[OnSent]) -> None:
+        """Have *callbacks* be called soon: their bytes have been sent."""
+        self.telling += [(callback, None) for callback in callbacks]
+        stream.call_soon(self._tell)
+
+    def tell_unsent(self, callbacks: list[OnSent], error: BaseException) -> None:
+        """Have *callbacks* be called before `on_close`: their bytes will never be sent."""
+        self.telling += [(callback, error) for callback in callbacks]
+
+    def last_calls(self) -> list[Callable[[], object]]:
+        """Remove and return what is to be called before `on_close`."""
+        telling, self.telling = self.telling, []
+        return [lambda callback=callback, error=error: callback(error) for callback, error in telling]  # type: ignore[misc]
+
+    def _tell(self) -> None:
+        while self.telling:
+            callback, error = self.telling.pop(0)
+            callback(error)
+
+    # The end
+
+    def ended(self) -> bool:
+        """The peer has ended; True if that is somebody else's than `on_end`'s."""
+        if self.pipe is None:
+            return False
+        self.pipe.end()
+        return True
+
+    def forked(self) -> None:
+        """In a child process: nobody writes to the stream by himself, or waits for bytes to go."""
+        self.pipe = None
+        self.sources, self.telling = [], []
+
+    def closed(self, error: BaseException | None) -> None:
+        """The stream is closed: those who are joined to it are told."""
+        if self.pipe is not None:
+            self.pipe.source_closed()
+        sources, self.sources = self.sources, []
+        for source in sources:
+            source.lost(error)
