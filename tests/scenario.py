@@ -464,11 +464,9 @@ class Run:
     def look_at_callers(self) -> None:
         """Check that nobody was forgotten, cut off, or told of an end, for nothing."""
         struck = self.sim.monitor.struck
-        #: Of the forwarder's connections to the server: for whom.
-        called_for = {side.other._local: side._peer for side in self.sides}
-        # Hooks that raised, and resets by fault, by the address of the caller whom they concern.
-        hooks = {side._peer for side in self.sides if side in struck or side.other in struck}
-        hooks |= {called_for.get(handler._peer, handler._peer) for handler in struck if isinstance(handler, Echo)}
+        # Hooks that raised, and resets by fault, by the address of the callers whom they may concern: ports are used again.
+        hooks = {handler._peer for handler in struck if isinstance(handler, Echo)}
+        hooks |= {side._peer for side in self.sides if side in struck or side.other in struck or side.other._local in hooks}
         resets = {side._peer for side in self.sides if is_doomed(side) or is_doomed(side.other)}
         turned_away = sum(isinstance(handler, Acceptor) for handler in struck)
         for caller in self.callers:

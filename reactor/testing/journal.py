@@ -30,7 +30,8 @@ def shown(value: object) -> str:
 
 
 def _kept(value: object) -> object:
-    if type(value) is int or value is None or (type(value) is bytes and len(value) <= SHOWN_BYTES_MAX):
+    kind = type(value)
+    if kind is int or kind is str or value is None or (kind is bytes and len(value) <= SHOWN_BYTES_MAX):  # type: ignore[arg-type]
         return value
     return shown(value)
 
