@@ -13,11 +13,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import tkinter as tk
+from importlib import import_module
+from typing import Any
 
 import attrs
 
 from reactor import CloseReason, Reactor, Stream
+
+try:
+    tk: Any = import_module("tkinter")
+except ImportError:
+    tk = None  # `main` says so
 
 
 @attrs.define(eq=False)
@@ -25,7 +31,7 @@ class InTk:
     """Makes the passes of a reactor from Tk's main loop."""
 
     reactor: Reactor
-    root: tk.Tk
+    root: Any
     _timer: str | None = attrs.field(init=False, default=None)
 
     def start(self) -> None:
@@ -57,10 +63,11 @@ class Window:
     """Shows how many are there; closes when so many have left."""
 
     clients: int
-    root: tk.Tk = attrs.field(init=False, factory=tk.Tk)
-    shown: tk.IntVar = attrs.field(init=False)
+    root: Any = attrs.field(init=False)
+    shown: Any = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.root = tk.Tk()
         self.root.title("echo")
         self.shown = tk.IntVar(self.root)
         tk.Label(self.root, textvariable=self.shown, font=("", 48), width=4).pack()
@@ -103,6 +110,8 @@ def main() -> None:
     parser.add_argument("--bind", metavar="ADDRESS", default="127.0.0.1:7007", help="where to listen (default: %(default)s)")
     parser.add_argument("--clients", metavar="N", type=int, default=3, help="end after so many (default: %(default)s)")
     options = parser.parse_args()
+    if tk is None:
+        parser.error("this Python was built without Tk")
     window = Window(options.clients)
     with Reactor() as reactor:
         acceptor = reactor.listen(lambda: Echo(window), options.bind)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import reactor
 from reactor import System
 from reactor.__main__ import main, megabytes, signal_number
 from tests.journals import names
@@ -223,7 +224,7 @@ def test_the_module_is_a_program(capsys: pytest.CaptureFixture[str], monkeypatch
     """`python -m reactor` reads its own arguments."""
     monkeypatch.setattr(sys, "argv", ["reactor", "--help"])
     with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(str(ROOT / "reactor" / "__main__.py"), run_name="__main__")
+        runpy.run_path(str(Path(reactor.__file__).with_name("__main__.py")), run_name="__main__")
     assert "replay" in capsys.readouterr().out
 
 

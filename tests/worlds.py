@@ -46,7 +46,7 @@ CORE = (
     "waker",
 )
 
-#: Modules of which the tests are about real threads and processes; what they do in virtual time is tested beside that, in the same file.
+#: Modules of which the tests are about real threads and processes; what they do in virtual time is tested beside that.
 REAL = ("fork", "threads")
 
 #: What the simulated selectors are called, and their kinds.

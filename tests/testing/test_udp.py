@@ -75,7 +75,7 @@ def test_a_full_queue_drops_what_comes(sim: Simulation) -> None:
             sock.sendto(bytes(40_000), (sim.addresses[0], 9))
         sim.advance(5)
         got = 0
-        while said(receiver.recv, 9) != "EAGAIN":
+        while isinstance(said(receiver.recv, 9), bytes):
             got += 1
         assert 0 < got < 10
 
