@@ -24,6 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} has no docstring")
 
 
+#: A thread that lives longer after its test is left over. Seconds.
+THREAD_PATIENCE = 2.0
+
+
 def descriptors() -> set[str]:
     """Return what this process has open: numbers, and what they name."""
     found = set()
@@ -38,14 +42,16 @@ def descriptors() -> set[str]:
 @pytest.fixture(autouse=True)
 def leaks() -> Iterator[None]:
     """Fail a test after which more descriptors are open, or more threads run, than before."""
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     before = descriptors() if os.path.isdir("/dev/fd") else set()
     yield
     if (descriptors() if os.path.isdir("/dev/fd") else set()) - before:
         gc.collect()
         left = descriptors() - before
         assert not left, f"left open: {left}"
-    assert threading.active_count() == threads
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(THREAD_PATIENCE)  # one that has done its work, and is about to end
+    assert not set(threading.enumerate()) - threads
 
 
 @pytest.fixture(autouse=True)
