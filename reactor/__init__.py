@@ -31,12 +31,14 @@ from reactor.errors import (
     WrongThread,
 )
 from reactor.handler import Handler
-from reactor.loop import ErrorContext, Loop, Stats
+from reactor.instruments import Instrument
+from reactor.loop import ErrorContext, Loop
 from reactor.options import Limits, ListenOptions
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
 from reactor.rates import RateGroup, RateLimit
 from reactor.reactor import Reactor
+from reactor.report import Stats
 from reactor.signals import SignalHandle
 from reactor.stream import Stream
 from reactor.system import System
@@ -67,6 +69,7 @@ __all__ = [
     "HandlerReused",
     "IllegalMove",
     "Inet",
+    "Instrument",
     "Limits",
     "ListenError",
     "ListenOptions",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -48,6 +48,8 @@ class Acceptor(Handler):
     #: Returns a new handler for each connection: a class, a partial, any callable.
     factory: Callable[[], Handler] | None = None
     options: ListenOptions = LISTEN_OPTIONS
+
+    _is_connection: ClassVar[bool] = False
 
     _listening: list[Listening] = attrs.field(init=False, repr=False, factory=list)
     _doors: list[_Door] = attrs.field(init=False, repr=False, factory=list)
@@ -183,6 +185,9 @@ class Acceptor(Handler):
         paused = f", paused by {', '.join(sorted(self._pauses))}" if self._pauses else ""
         return f", listens on {self._name}{paused}"
 
+    def _facts(self, now: float) -> dict[str, Any]:
+        return {"listens_on": [str(each) for each in self.addresses], "paused_by": sorted(self._pauses)}
+
     @property
     def _name(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -210,7 +215,10 @@ class Acceptor(Handler):
             reactor.counts["accepted"] += 1
             self._rest = REST_SECONDS_MIN
             try:
-                self.on_accept(sock, from_kernel(listener.family, raw))
+                peer = from_kernel(listener.family, raw)
+                if reactor.instruments is not None:
+                    reactor.tell("on_accept", self, peer)
+                self.on_accept(sock, peer)
             except BaseException as exc:
                 reactor.dispose(sock)
                 if not isinstance(exc, Exception):
@@ -284,6 +292,7 @@ class _Door(Handler):
     """One more listening socket of an acceptor that has several addresses."""
 
     acceptor: Acceptor
+    _is_connection: ClassVar[bool] = False
 
     @property
     def interest(self) -> int:

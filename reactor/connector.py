@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -49,6 +49,8 @@ class Connector(Handler):
 
     address: Address = attrs.field(converter=parse)
     timeout: float | None = attrs.field(default=None, kw_only=True)
+
+    _is_connection: ClassVar[bool] = False
 
     _state: Connecting = attrs.field(init=False, repr=False, default=Connecting.NEW)
     _retry: float = attrs.field(init=False, repr=False, default=RETRY_SECONDS_MIN)
@@ -131,6 +133,9 @@ class Connector(Handler):
     @property
     def _details(self) -> str:
         return f", connects to {self.address}, {self._state.name}"
+
+    def _facts(self, now: float) -> dict[str, Any]:
+        return {"connects_to": str(self.address), "state": self._state.name}
 
     def _closing(self) -> None:
         self._state = move(CONNECTING, self._state, ConnectingEvent.FINISH)

@@ -144,6 +144,8 @@ class Dial:
             close(sock)
             return
         reactor.counts["connected"] += 1
+        if reactor.instruments is not None:
+            reactor.tell("on_connect", handler)
         reactor.guard(handler, "on_connect", handler._opened)
         if handler._told & READ:
             reactor.guard(handler, "event", handler.on_readable)

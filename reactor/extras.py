@@ -43,6 +43,8 @@ class Extras:
     deadlines: Deadlines
     #: What the rates leave of the stream's interest.
     allowed: int = attrs.field(default=READ | WRITE, init=False)
+    #: Whether instruments are told of each read and write.
+    is_watched: bool = attrs.field(default=False, init=False)
     #: Where bytes that come go, instead of `on_data`.
     pipe: Pipe | None = attrs.field(default=None, init=False)
     sources: list[Source] = attrs.field(factory=list, init=False)
@@ -94,6 +96,8 @@ class Extras:
     def received(self, stream: Stream, data: bytes) -> bool:
         """Note that *data* came; True if it is somebody else's than `on_data`'s."""
         now = self.deadlines.heard = stream.reactor.now
+        if self.is_watched:
+            stream.reactor.tell("on_read", stream, len(data))
         if self._reads is not None:
             self._take(READ, self._reads, len(data), now)
         if self.pipe is None:

@@ -11,18 +11,18 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 from reactor.errors import UsageError
 from reactor.reactor import Reactor
 from reactor.states import Life
-from reactor.system import SignalAction, Socket, System
+from reactor.system import Gone, SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import INTERFACES, End, Kernel, failure
+from reactor.testing.kernel import ERR, HUP, INTERFACES, RDHUP, End, Kernel, failure
 from reactor.testing.local import local_pair
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
@@ -41,6 +41,8 @@ MONOTONIC_START = 1000.0
 WALL_START = 1_000_000_000.0
 #: Passes in a row that are told of readiness and move nothing, at one moment, without a fault.
 IDLE_PASSES_MAX = 3
+#: Looks in a row at those who are off the selector, one in a second, while nothing else happens.
+IDLE_LOOKS_MAX = 3600
 #: Lines of the journal that go with an error.
 NOTE_LINES = 20
 
@@ -68,6 +70,9 @@ class Host(System):
         self.sockets = SocketModule(self)
         self._actions: dict[int, SignalAction] = {signal.SIGINT: signal.default_int_handler}
         self._wakeup_fd = -1
+        #: How often in a row somebody looked after those who are off the selector while nothing else went on.
+        self.idle_looks = 0
+        self._world: list[int] = []
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -127,6 +132,26 @@ class Host(System):
     def is_open(self, fd: int) -> bool:
         return fd in self.kernel.files
 
+    def hung_up(self, fds: Sequence[int]) -> dict[int, Gone]:
+        self.note_idle_look()
+        found = {}
+        for fd in fds:
+            events = self.kernel.files[fd].poll()
+            if events & ERR:
+                found[fd] = Gone.BROKEN
+            elif events & (HUP | RDHUP):
+                found[fd] = Gone.HUNG_UP if events & HUP else Gone.ENDED
+        return found
+
+    def progress(self, sock: Socket) -> tuple[int, int]:
+        return self.kernel.progress, self.kernel.progress
+
+    def unread(self, sock: Socket) -> int | None:
+        return None
+
+    def idle_seconds(self, sock: Socket) -> float | None:
+        return None
+
     def is_main_thread(self) -> bool:
         return True
 
@@ -179,6 +204,13 @@ class Host(System):
             raise failure(errno.ENOENT)
 
     # What sockets and selectors of this host call
+
+    def note_idle_look(self) -> None:
+        """Somebody looks after those who are off the selector. If for hours nothing else happens, nothing ever will."""
+        sim = self.sim
+        world = [host.kernel.progress for host in sim.hosts.values()]
+        self.idle_looks = 0 if sim.is_busy() or world != self._world else self.idle_looks + 1
+        self._world = world
 
     def note(self, what: str, *details: Any) -> None:
         """Enter something into the journal."""
@@ -398,6 +430,15 @@ class Simulation(Host):
         finally:
             self._settling = False
 
+    def is_busy(self) -> bool:
+        """Whether anything is under way, or any timer waits but those that look after who is off the selector."""
+        return bool(self._events) or any(
+            timer.callback != selector.reactor._hangups._look
+            for selector in self.selectors
+            if selector.reactor is not None
+            for timer in selector.reactor.timers
+        )
+
     def jump(self, seconds: float) -> None:
         """Put the clock forward, as a suspend does."""
         self.note("jump!", f"{seconds:.6f}")
@@ -429,6 +470,8 @@ class Simulation(Host):
         if not self.checks:
             return
         self.check()
+        if selector.host.idle_looks > IDLE_LOOKS_MAX:
+            raise self.verdict(Hang, "nothing happens any more but looks at who is paused\n" + self._dump())
         if told == (len(self.dice.struck), selector.host.kernel.progress, self.now):
             self._idle[selector] = self._idle.get(selector, 0) + 1
             if self._idle[selector] > IDLE_PASSES_MAX:
@@ -494,7 +537,7 @@ class Simulation(Host):
         if handler._life is not Life.LIVE:
             return
         name = type(handler).__name__
-        if handler._told != handler.interest:
+        if handler._told != handler.reactor.poller.wanted(handler):
             raise self.verdict(
                 Violation, f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
             )
