@@ -706,6 +706,7 @@ class Loop:
         self.check()
         self._thread = self.system.enter()
         self.now = self._clock()  # what happened meanwhile was no phase of ours
+        self._watch.spins.run_begins()
         try:
             with self._waker.rung_by_signals() if self.system.is_main_thread() else contextlib.nullcontext():
                 self._take()

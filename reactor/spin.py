@@ -39,14 +39,14 @@ PARK_SECONDS_MIN = 0.05
 PARK_SECONDS_MAX = 5.0
 
 #: Functions by which something is taken from a descriptor, and put into it, whatever object they belong to.
-_TAKING = frozenset(
-    "recv recv_into recvfrom recvfrom_into recvmsg recvmsg_into read read1 readinto readinto1 readline readv pread preadv "
-    "eventfd_read _accept accept do_handshake splice".split()
-)
-_PUTTING = frozenset(
-    "send sendall sendto sendmsg sendmsg_afalg sendfile write writev pwrite pwritev connect connect_ex shutdown "
-    "do_handshake splice".split()
-)
+_TAKING = {
+    *("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "accept", "_accept", "do_handshake"),
+    *("read", "read1", "readinto", "readinto1", "readline", "readv", "pread", "preadv", "eventfd_read", "splice"),
+}
+_PUTTING = {
+    *("send", "sendall", "sendto", "sendmsg", "sendmsg_afalg", "sendfile", "connect", "connect_ex", "do_handshake"),
+    *("write", "writev", "pwrite", "pwritev", "shutdown", "splice"),
+}
 
 
 @attrs.define(eq=False)
@@ -113,11 +113,20 @@ class Spins:
             for handler, suspect in accused.items():
                 self._accuse(handler, suspect)
 
+    def run_begins(self) -> None:
+        """The loop's thread runs the loop."""
+        if self._listening_in:
+            sys.setprofile(self._heard)
+
+    def run_ends(self) -> None:
+        """It will run other code from now on."""
+        if self._listening_in:
+            sys.setprofile(None)
+
     def rest(self) -> None:
         """Begin anew, some time."""
-        if self._listening_in:
-            self._listening_in = False
-            sys.setprofile(None)
+        self.run_ends()
+        self._listening_in = False
         self._suspects, self._step = {}, 0
         self.look_at = self._loop.passes + LOOK_EVERY_PASSES
 

@@ -156,7 +156,7 @@ class System:
     # What a descriptor is at, without waiting for it
 
     def hung_up(self, fds: Sequence[int]) -> dict[int, Gone]:
-        """Return those of *fds* whose peers are gone, and how; by one poll(2), which reports ERR and HUP without being asked."""
+        """Return those of *fds* whose peers are gone, and how, by one poll(2)."""
         if not hasattr(select, "poll"):
             return {}
         poll = select.poll()
@@ -195,7 +195,7 @@ class System:
         if info is None:
             return None
         last_sent, _, last_received = struct.unpack_from("=III", info, _TCP_INFO_LAST_DATA_SENT)
-        return min(last_sent, last_received) / 1000.0
+        return float(min(last_sent, last_received)) / 1000.0
 
     # Signals
 

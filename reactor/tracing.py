@@ -1,7 +1,7 @@
 """Tracing: what a reactor does, as a file for Perfetto (ui.perfetto.dev), and as a summary for people.
 
-The file is JSON in the Trace Event Format of Chrome: an event for every pass, poll, hook, timer and call, with the bytes that
-each stream moved. What it costs is an entry in a list for each of them; it is not for production.
+The file is JSON in the Trace Event Format of Chrome: an event for every pass, poll, hook, timer and call, and for the bytes
+that each stream moved. What it costs is an entry in a list for each of them; it is not for production.
 """
 
 from __future__ import annotations

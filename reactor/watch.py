@@ -92,7 +92,7 @@ class Watch:
         if self._pass_began is not None:
             self.begin(self._loop.time())
             self._pass_began = None
-        self.spins.rest()
+        self.spins.run_ends()
 
     def polled(self, began: float, ended: float, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """The poll is over."""

@@ -22,6 +22,8 @@ PLACES = {
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
+#: What runs beside the loop, or around a whole program, and may ask for threads and files.
+OUTSIDE = {"system", "watchdog", "tracing"}
 #: What asks the operating system, and what of it may be used outside `system`: constants, types and pure functions.
 ASKING = {"os", "selectors", "signal", "threading", "time", "subprocess", "fcntl", "select"}
 HARMLESS = {
@@ -79,7 +81,7 @@ def test_imports_go_down(module: str) -> None:
             assert PLACES[below] < PLACES[module], f"{module} imports {below}, which is not below it"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != "system"])
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in OUTSIDE])
 def test_only_system_asks_the_operating_system(module: str) -> None:
     """Other files use of such modules only what asks nothing; the poller calls a selector that it was given."""
     used = {
