@@ -43,6 +43,7 @@ from reactor.signals import SignalHandle
 from reactor.stream import Stream
 from reactor.system import System
 from reactor.timers import Timer
+from reactor.watchdog import Stall, Watchdog
 
 __all__ = [
     "READ",
@@ -83,6 +84,7 @@ __all__ = [
     "ReactorClosed",
     "ReactorError",
     "SignalHandle",
+    "Stall",
     "Stats",
     "Stream",
     "StreamBusy",
@@ -92,6 +94,7 @@ __all__ = [
     "Unix",
     "Unsupported",
     "UsageError",
+    "Watchdog",
     "WrongThread",
     "parse_address",
 ]

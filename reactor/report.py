@@ -67,7 +67,7 @@ def stats_of(loop: Loop) -> Stats:
         slow_phases=loop._watch.slow_phases,
         longest_phase=loop._watch.longest,
         handlers=len(loop.handlers),
-        connections=sum(handler._is_connection for handler in loop.handlers),
+        connections=sum(handler._is_connection and handler.is_open for handler in loop.handlers),
         timers=len(loop.timers),
         calls_queued=len(loop._soon) + len(loop._inbox),
         bytes_queued=loop.queued,
@@ -121,7 +121,7 @@ def dump_of(loop: Loop) -> str:
 
 def _handler(loop: Loop, handler: Handler, now: float) -> dict[str, Any]:
     """Return what is known of one."""
-    gone = loop.system.hung_up([handler._fd]) if handler._is_connection and not handler._told else {}
+    gone = loop.system.hung_up([handler._fd]) if handler._minds_hangups and handler.is_open and not handler._told else {}
     return {
         "handler": describe(handler),
         "class": f"{type(handler).__module__}.{type(handler).__qualname__}",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Self
@@ -81,6 +80,8 @@ class Watchdog:
 
     def _watch(self) -> None:
         """Look again and again; the thread."""
+        import traceback
+
         seen, since, told = -1, 0.0, False
         while not self._done.wait(self.limit / LOOKS_PER_LIMIT):
             thread, passes, now = self.reactor._thread, self.reactor.passes, time.monotonic()

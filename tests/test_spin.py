@@ -18,7 +18,9 @@ from reactor.system import Socket
 from reactor.testing import Simulation
 from tests.kit import PATIENCE, Clock, Watched, Watcher, fill, listening, tcp_pair, unix_pair
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="who is accused elsewhere depends on what is told")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="who is accused elsewhere depends on what is told"
+)
 
 #: Enough for one look, and for everything that follows from it.
 PASSES = module.LOOK_EVERY_PASSES + module.READY_PASSES + module.MEASURED_PASSES + 2
@@ -113,7 +115,9 @@ def test_it_is_back_when_its_interest_changes(reactor: Watched, pair: Pair, logs
 
 def test_one_direction_is_parked_and_the_other_is_served(reactor: Watched, pair: Pair, logs: list[str]) -> None:
     """A handler that always wants to write and never does still hears what comes."""
-    handler = reactor.attach(Watcher(READ | WRITE, act=lambda each: each.heard[-1] == "readable" and each.sock.recv(9)), pair[0])
+    handler = reactor.attach(
+        Watcher(READ | WRITE, act=lambda each: each.heard[-1] == "readable" and each.sock.recv(9)), pair[0]
+    )
     reactor.turn(PASSES)
     assert "its on_writable moves nothing" in logs.pop()
     handler.heard.clear()
