@@ -47,7 +47,5 @@ class Hangups:
             return
         by_number = {handler._fd: handler for handler in self._away}
         for fd, gone in self._loop.system.hung_up(list(by_number)).items():
-            handler = by_number[fd]
-            if handler._life is Life.LIVE and not handler._told:
-                handler._hung_up(gone)
+            by_number[fd]._hung_up(gone)  # which calls no user code
         cast("Timer", self._timer).restart(LOOK_SECONDS)

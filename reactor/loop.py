@@ -531,7 +531,7 @@ class Loop:
                 break
             self._pass(left, goes_on)
 
-    def _pass(self, timeout: float | None, goes_on: Callable[[], object]) -> int:
+    def _pass(self, timeout: float | None, goes_on: Callable[[], object]) -> int:  # noqa: C901, PLR0912  # a call costs
         """Make one pass. In the steady state, events and nothing else, it costs little beside the poll: keep it so."""
         self.passes += 1
         before = self._clock()

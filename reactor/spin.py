@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from reactor.poller import READ, WRITE, describe
-from reactor.states import Life
 
 if TYPE_CHECKING:
     import selectors
@@ -164,23 +163,14 @@ class Spins:
         elif system.unread(handler.sock) != suspect.unread:
             suspect.bits &= ~READ
 
-    def _heard(self, frame: FrameType, event: str, function: Any) -> None:
+    def _heard(self, frame: FrameType, event: str, function: Any) -> None:  # pragma: no cover  # where nothing is traced
         """A function written in C has returned in this thread: if it can move bytes, it clears whoever it may concern."""
-        if event != "c_return":
-            return
-        name = function.__name__
-        cleared = (READ if name in _TAKING else 0) | (WRITE if name in _PUTTING else 0)
-        if not cleared:
-            return
-        fileno = getattr(function.__self__, "fileno", None)
-        try:
-            fd = None if fileno is None else fileno()
-        except Exception:
-            fd = None
-        for handler, suspect in self._suspects.items():
-            if suspect.progress is None and (fd is None or fd == handler._fd):
-                at_end = suspect.unread == 0 and handler.sock.type == SOCK_STREAM  # it is b"" that was read
-                suspect.bits &= ~(cleared & ~READ if at_end else cleared)
+        cleared, fd = moved_by(function) if event == "c_return" else (0, None)
+        if cleared:
+            for handler, suspect in self._suspects.items():
+                if suspect.progress is None and (fd is None or fd == handler._fd):
+                    at_end = suspect.unread == 0 and handler.sock.type == SOCK_STREAM  # it is b"" that was read
+                    suspect.bits &= ~(cleared & ~READ if at_end else cleared)
 
     def _accuse(self, handler: Handler, suspect: _Suspect) -> None:
         """Park it; and say so, unless nothing has changed since it was said."""
@@ -219,6 +209,16 @@ class Spins:
     def _release(self, handler: Handler) -> None:
         """Give it another chance, and look closely."""
         self._loop.poller.unpark(handler)
-        if handler._life is Life.LIVE and not self._step:
-            self.look_at = self._loop.passes + 1
-            self._loop.look_closely()
+        self.look_at = self._loop.passes
+        self._loop.look_closely()
+
+
+def moved_by(function: Any) -> tuple[int, int | None]:
+    """Return what a call of *function* may have moved, READ, WRITE, both or 0, and of which descriptor; None: of any."""
+    name = function.__name__
+    bits = (READ if name in _TAKING else 0) | (WRITE if name in _PUTTING else 0)
+    fileno = getattr(function.__self__, "fileno", None) if bits else None
+    try:
+        return bits, None if fileno is None else fileno()
+    except Exception:  # a file that is closed, or stands for none
+        return bits, None

@@ -210,6 +210,8 @@ class Kernel:
     _inode: int = attrs.field(default=1, init=False)
     #: How often anything has moved: bytes, connections, ends. A pass that is told of readiness has to change it.
     progress: int = attrs.field(default=0, init=False)
+    #: How much of that is selectors being told of something.
+    registrations: int = attrs.field(default=0, init=False)
 
     # Descriptors
 
@@ -234,6 +236,11 @@ class Kernel:
         heappush(self._free, fd)
         self.progress += 1
         file.release()
+
+    def registered(self) -> None:
+        """A selector was told of something."""
+        self.progress += 1
+        self.registrations += 1
 
     # Names and addresses
 

@@ -144,7 +144,8 @@ class Host(System):
         return found
 
     def progress(self, sock: Socket) -> tuple[int, int]:
-        return self.kernel.progress, self.kernel.progress
+        moved = self.kernel.progress - self.kernel.registrations
+        return moved, moved
 
     def unread(self, sock: Socket) -> int | None:
         return None
