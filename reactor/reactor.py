@@ -27,7 +27,9 @@ class Reactor(Loop):
     Args:
         selector: any `selectors.BaseSelector`; it belongs to the reactor from now on. Default: the platform's best.
         system: what stands for the operating system; see `System`.
-        debug: check the calling thread on every write, too, and remember where the reactor was made.
+        debug: check the calling thread on every write, too, time every hook, and remember where the reactor and its handlers
+            were made.
+        slow_phase: warn, on the logger "reactor.slow", when the hooks of a pass take more seconds than this; None: never.
     """
 
     _signals: Signals = attrs.field(init=False)

@@ -13,7 +13,7 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -171,21 +171,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT")
 
 
-def main(arguments: list[str] | None = None, errors: TextIO | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Do what `python -m reactor trace` does with *arguments*; see `trace`."""
+    parser = argparse.ArgumentParser(prog="python -m reactor trace", description="Trace a program for ui.perfetto.dev.")
+    add_arguments(parser)
+    return trace(parser.parse_args(arguments))
+
+
+def trace(options: argparse.Namespace) -> int:
     """Run a program, trace every reactor that it makes, save the trace, and print a summary; return the exit status.
 
     Ctrl-C and what the program raises end it as they would have, after the trace is saved.
     """
-    parser = argparse.ArgumentParser(prog="python -m reactor trace", description="Trace a program for ui.perfetto.dev.")
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    errors = sys.stderr if errors is None else errors
     tracer = Tracer()
     try:
         return run_program(tracer, options.program, options.arguments)
     finally:
         tracer.save(options.out)
-        print(f"{tracer.summary()}\n{options.out}: open it at https://ui.perfetto.dev", file=errors)
+        print(f"{tracer.summary()}\n{options.out}: open it at https://ui.perfetto.dev", file=sys.stderr)
 
 
 def run_program(tracer: Tracer, program: str, arguments: list[str]) -> int:
