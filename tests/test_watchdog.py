@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-
 import pytest
 
 from reactor import DelayError, Reactor, UsageError, Watchdog
@@ -59,8 +57,8 @@ def test_every_stall_is_told_of(reactor: Watched) -> None:
 
 def test_a_loop_that_waits_is_not_stalled() -> None:
     """Neither is one that does not run, nor one that runs in another thread and has nothing to do."""
-    with Reactor() as reactor, Watchdog(reactor, LIMIT) as watchdog:
-        looks: list[bool] = []
+    stalls: list[Stall] = []  # on a busy machine there may be some, but none in the poll
+    with Reactor() as reactor, Watchdog(reactor, LIMIT, stalls.append):
         seen = threading.Event()
 
         def enough() -> None:
@@ -72,8 +70,7 @@ def test_a_loop_that_waits_is_not_stalled() -> None:
         threading.Timer(8 * LIMIT, reactor.call_threadsafe, (enough,)).start()
         thread.join(PATIENCE)
         assert seen.is_set()
-        assert not looks
-        assert watchdog.stalls == 0
+        assert not any("in wait" in stall.stack for stall in stalls)
         for each in threading.enumerate():
             if isinstance(each, threading.Timer):
                 each.join()
@@ -120,7 +117,6 @@ def test_what_on_stall_raises_is_logged(reactor: Watched, logs: list[str]) -> No
 def test_it_may_be_stopped_from_on_stall(reactor: Watched) -> None:
     """And started and stopped again and again."""
     released = threading.Event()
-    ended: list[Callable[[], object]] = []
 
     def on_stall(stall: Stall) -> None:
         watchdog.stop()
@@ -136,7 +132,6 @@ def test_it_may_be_stopped_from_on_stall(reactor: Watched) -> None:
     assert watchdog.stalls == 1
     with watchdog:
         pass
-    assert not ended
 
 
 def test_a_limit_is_a_number_above_0(reactor: Watched) -> None:
