@@ -264,3 +264,15 @@ def test_a_reason_is_that_of_the_error() -> None:
         reactor.run_until(lambda: reasons, timeout=5)
     if reasons and isinstance(reasons[0].error, OSError) and sys.platform.startswith("linux"):
         assert reasons[0].error.errno == errno.ECONNRESET
+
+
+def test_a_simulated_kernel_tells_what_it_keeps() -> None:
+    """Progress of all its sockets together; not who has been idle, nor what waits."""
+    with Simulation() as sim:
+        here, there = sim.sockets.socketpair()
+        with here, there:
+            before = sim.progress(here)
+            there.send(b"x")
+            assert sim.progress(here) > before
+            assert sim.idle_seconds(here) is None
+            assert sim.unread(here) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+
 import pytest
 
 from reactor import DelayError, Reactor, UsageError, Watchdog
