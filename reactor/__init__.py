@@ -1,41 +1,13 @@
 """The Reactor pattern: one thread, one selector, and handler classes that you subclass."""
 
-from reactor.acceptor import (
-    Acceptor,
-)
-from reactor.addresses import (
-    Address,
-    AddressLike,
-    Inet,
-    Unix,
-)
-from reactor.addresses import (
-    parse as parse_address,
-)
-from reactor.budget import (
-    MemoryBudget,
-)
-from reactor.codecs import (
-    Chunks,
-    Codec,
-    Mapped,
-)
-from reactor.connector import (
-    Connector,
-)
-from reactor.counted import (
-    Fixed,
-    LengthPrefixed,
-    Netstring,
-    Varint,
-)
-from reactor.delimited import (
-    Lines,
-    Until,
-)
-from reactor.dialer import (
-    Dial,
-)
+from reactor.acceptor import Acceptor
+from reactor.addresses import Address, AddressLike, Inet, Unix
+from reactor.budget import MemoryBudget
+from reactor.codecs import Chunks, Codec, Mapped
+from reactor.connector import Connector
+from reactor.counted import Fixed, LengthPrefixed, Netstring, Varint
+from reactor.delimited import Lines, Until
+from reactor.dialer import Dial
 from reactor.errors import (
     AddressError,
     AddressInUse,
@@ -69,72 +41,27 @@ from reactor.errors import (
     UsageError,
     WrongThread,
 )
-from reactor.handler import (
-    Cancellable,
-    Handler,
-)
-from reactor.loop import (
-    ErrorContext,
-    Loop,
-    Stats,
-)
-from reactor.messages import (
-    MessageStream,
-)
-from reactor.options import (
-    ConnectOptions,
-    Keepalive,
-    Limits,
-    ListenOptions,
-)
-from reactor.overrides import (
-    OverrideResolver,
-)
-from reactor.pipes import (
-    Feed,
-    Pipe,
-)
-from reactor.poller import (
-    READ,
-    WRITE,
-)
-from reactor.pool import (
-    Pool,
-)
-from reactor.proxies import (
-    HttpConnect,
-    Proxy,
-)
-from reactor.rates import (
-    RateGroup,
-    RateLimit,
-)
-from reactor.reactor import (
-    Reactor,
-)
-from reactor.reconnector import (
-    Backoff,
-    Reconnector,
-)
-from reactor.resolver import (
-    Resolver,
-    SystemResolver,
-)
-from reactor.signals import (
-    SignalHandle,
-)
-from reactor.socks5 import (
-    Socks5,
-)
-from reactor.stream import (
-    Stream,
-)
-from reactor.system import (
-    System,
-)
-from reactor.timers import (
-    Timer,
-)
+from reactor.handler import Cancellable, Handler
+from reactor.instruments import Instrument
+from reactor.loop import ErrorContext, Loop
+from reactor.messages import MessageStream
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions
+from reactor.overrides import OverrideResolver
+from reactor.pipes import Feed, Pipe
+from reactor.poller import READ, WRITE
+from reactor.pool import Pool
+from reactor.proxies import HttpConnect, Proxy
+from reactor.rates import RateGroup, RateLimit
+from reactor.reactor import Reactor
+from reactor.reconnector import Backoff, Reconnector
+from reactor.report import Stats
+from reactor.resolver import Resolver, SystemResolver
+from reactor.signals import SignalHandle
+from reactor.socks5 import Socks5
+from reactor.stream import Stream
+from reactor.system import System
+from reactor.timers import Timer
+from reactor.watchdog import Stall, Watchdog
 
 __all__ = [
     "READ",
@@ -172,6 +99,7 @@ __all__ = [
     "HttpConnect",
     "IllegalMove",
     "Inet",
+    "Instrument",
     "Keepalive",
     "LengthPrefixed",
     "Limits",
@@ -202,6 +130,7 @@ __all__ = [
     "Resolver",
     "SignalHandle",
     "Socks5",
+    "Stall",
     "Stats",
     "Stream",
     "StreamBusy",
@@ -214,6 +143,7 @@ __all__ = [
     "Until",
     "UsageError",
     "Varint",
+    "Watchdog",
     "WrongThread",
     "parse_address",
 ]

@@ -24,7 +24,8 @@ PLACES = {
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 #: What stands in the operating system's place, or is a program of its own, may ask it.
 ASKERS = {"system", "pool", "__main__", *(module for module in MODULES if module.startswith("testing/"))}
-
+#: So may what runs beside the loop, or around a whole program.
+ASKERS |= {"watchdog", "tracing", "program"}
 #: What asks the operating system, and what of it may be used outside `system`: constants, types and pure functions.
 ASKING = {"os", "random", "selectors", "signal", "threading", "time", "subprocess", "fcntl", "select"}
 HARMLESS = {
