@@ -2,6 +2,7 @@
 
 from reactor.acceptor import Acceptor
 from reactor.addresses import Address, AddressLike, Inet, Unix
+from reactor.addresses import parse as parse_address
 from reactor.budget import MemoryBudget
 from reactor.codecs import Chunks, Codec, Mapped
 from reactor.connector import Connector

@@ -125,5 +125,5 @@ def test_the_kernel_knows_how_long_a_connection_has_been_idle(reactor: Watched) 
 def test_an_empty_reactor_says_so() -> None:
     """A header, and nothing else."""
     with Reactor(system=Clock()) as reactor:
-        assert reactor.dump() == "Reactor on JumpingSelector, pass 0, not running"
+        assert reactor.dump() == "Reactor on Jumping, pass 0, not running"
         assert reactor.snapshot()["handlers"] == []
