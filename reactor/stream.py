@@ -72,6 +72,8 @@ _FILE_BYTES = 65536
 # For each event; to look them up in their classes costs as much as a call.
 _FLOWING = Reading.FLOWING
 _OPEN = Writing.OPEN
+#: Fewer bytes than these are over nobody's high mark, or nobody cares: a comparison that is cheap.
+_PULSE_BYTES_MIN = 1024
 #: In the place of a queue: what is written is held back for a moment, and nothing has been written yet.
 _HELD = b""
 
@@ -458,6 +460,8 @@ class Stream(Handler):
                 sent = 0
             if sent != len(held):
                 self._keep(held, sent)
+            elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
+                self._pulse()
         else:
             self._uncork()
 
@@ -669,9 +673,23 @@ class Stream(Handler):
             outgoing.corked = False
             if self._extras is not None:
                 self._extras.begin_sending(self)
+            was_high = outgoing.size > self.limits.high
             self._flush(outgoing)
             if self._outgoing is outgoing:
                 self._check_marks(outgoing)
+            if was_high and outgoing.size <= self.limits.low:
+                self._pulse()
+
+    def _pulse(self) -> None:
+        """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
+        if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
+            self.call_soon(self._tell_drain)
+
+    def _tell_drain(self) -> None:
+        if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
+            if self._extras is not None:
+                self._extras.relieve()
+            self.on_drain()
 
     def _flush(self, outgoing: Outgoing) -> None:
         """Offer the kernel what is queued, until it takes no more, the rate is used up, or others are to have their turn."""

@@ -1163,6 +1163,25 @@ def test_held_bytes_meet_a_full_kernel(reactor: Watched, pair: tuple[socket.sock
     assert stream.events == ["connect", "data", "pause", "drain"]
 
 
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_queue_that_was_high_inside_a_hook_drains(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket], chunks: int
+) -> None:
+    """Who sees more than the high mark in a hook is told by `on_drain` when it has gone, be it at once."""
+
+    def answer(stream: Recorder) -> None:
+        for _ in range(chunks):
+            stream.write(b"h" * 6000)
+        assert stream.buffered > stream.limits.high
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    stream.limits = Limits(high=5000, low=1000)
+    pair[1].send(b"x")
+    reactor.until(lambda: stream.events[-1] == "drain")
+    assert stream.events == ["connect", "data", "drain"]
+    assert len(pair[1].recv(100_000)) == 6000 * chunks
+
+
 def test_too_much_inside_a_hook_is_too_much(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """The hard limit holds while bytes are held back, too."""
 

@@ -142,7 +142,7 @@ class Breaks(Stream):
 
     def on_data(self, data: bytes) -> None:
         self.write(b"x" * 100_000)
-        self.abort()
+        self.call_soon(self.abort)
 
 
 @attrs.define(eq=False)
@@ -151,7 +151,7 @@ class BreaksDifferently(Stream):
 
     def on_data(self, data: bytes) -> None:
         self.write(b"%d" % len(data))
-        self.abort()
+        self.call_soon(self.abort)
 
 
 @attrs.define(eq=False)
