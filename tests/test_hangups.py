@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reactor import CloseKind, CloseReason, Reactor, Stream
+from reactor import CloseKind, CloseReason, RateLimit, Reactor, Stream
 from reactor import hangups as module
 from reactor.system import Gone
 from reactor.testing import Hang, Simulation
@@ -135,6 +135,26 @@ def test_looks_do_not_keep_run_going(virtual: Watched) -> None:
     there.close()
 
 
+@linux
+@pytest.mark.parametrize("why", ["rate", "budget"])
+def test_whoever_may_not_read_notices_a_reset(virtual: Watched, why: str) -> None:
+    """A stream that its rate, or the reactor's budget, keeps from reading is off the selector as one that has paused."""
+    here, there = tcp_pair()
+    stream = virtual.attach(Recorder(), here)
+    virtual.turn()
+    if why == "rate":
+        stream.limit_rate(read=RateLimit(0.001, burst=1))
+        there.send(b"xyz")
+        virtual.turn(3)
+        assert stream.received == b"x"
+    else:
+        stream._hold_reading(on=True)
+    assert not stream._told
+    reset(there)
+    virtual.run_until(lambda: stream.reason, timeout=2 * module.LOOK_SECONDS + 0.1)
+    assert stream.kind is CloseKind.RESET
+
+
 def test_an_error_that_is_none_closes_nobody() -> None:
     """POLLERR without SO_ERROR is somebody's error queue; a socket that cannot be asked says nothing either."""
     system = Counting()
@@ -245,6 +265,39 @@ def test_a_hang_is_told_although_somebody_is_paused() -> None:
         stream.pause()
         with there, pytest.raises(Hang, match="looks at who is paused"):
             reactor.run()
+
+
+def test_a_simulation_ends_although_somebody_is_paused() -> None:
+    """Nothing can happen any more but looks: a run without a deadline ends, one with a deadline goes on to it."""
+    with Simulation() as sim, sim.reactor() as reactor:
+        here, there = sim.sockets.socketpair()
+        reactor.attach(stream := Client(), here)
+        sim.run(lambda: stream.is_writable)
+        stream.pause()
+        with there:
+            assert not sim.run(lambda: False)
+            assert sim.now < 1100
+            assert not sim.run(lambda: False, timeout=5000)
+            assert sim.now > 6000
+            heard: list[int] = []
+            reactor.call_later(10, heard.append, 1)
+            assert sim.run(lambda: heard)
+
+
+def test_a_parked_handler_is_as_the_poller_was_told() -> None:
+    """In a simulation, too, whoever is parked has an interest that the selector does not know of."""
+    with Simulation() as sim, sim.reactor() as reactor:
+        here, there = sim.sockets.socketpair()
+        reactor.attach(stream := Client(), here)
+        reactor.run_once(0)
+        with there:
+            reactor.poller.park(stream, stream.interest)
+            there.send(b"x")
+            sim.advance(1)
+            assert stream.received == b""
+            reactor.poller.unpark(stream)
+            sim.run(lambda: stream.received)
+        assert stream.received == b"x"
 
 
 def test_a_reason_is_that_of_the_error() -> None:
