@@ -6,7 +6,7 @@ those, and not otherwise, all of them are looked at together, once a second, by 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -40,6 +40,14 @@ class Hangups:
         elif self._timer.due is None:
             self._timer.restart(LOOK_SECONDS)
 
+    def gone(self, handler: Handler) -> None:
+        """*handler* lives no more: without anybody to look after, no timer is left."""
+        if handler in self._away:
+            del self._away[handler]
+            if not self._away and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
     def _look(self) -> None:
         """Look at those who are still away, and tell those whose peer is gone."""
         self._away = {each: None for each in self._away if each._life is Life.LIVE and not each._told}
@@ -48,4 +56,5 @@ class Hangups:
         by_number = {handler._fd: handler for handler in self._away}
         for fd, gone in self._loop.system.hung_up(list(by_number)).items():
             by_number[fd]._hung_up(gone)  # which calls no user code
-        cast("Timer", self._timer).restart(LOOK_SECONDS)
+        if self._timer is not None:
+            self._timer.restart(LOOK_SECONDS)

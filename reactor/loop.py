@@ -457,6 +457,7 @@ class Loop:
             self.sites.pop(handler, None)
         if not handler._counts:
             self.uncounted -= 1
+        self._hangups.gone(handler)
         timers, handler._timers = handler._timers, None
         for timer in timers or ():
             timer.cancel()

@@ -204,6 +204,7 @@ def test_close_in_order_is_seen_as_an_end() -> None:
 # What a descriptor is at
 
 
+@pytest.mark.kernel("asks what only Linux keeps of a connection")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel counts on Linux")
 def test_linux_counts_what_was_read_and_written() -> None:
     """Both numbers grow with what this side does, whatever the other one does meanwhile."""
@@ -223,6 +224,7 @@ def test_linux_counts_what_was_read_and_written() -> None:
         assert system.unread(here) == 1
 
 
+@pytest.mark.kernel("asks what only Linux keeps of a connection")
 def test_where_nothing_is_counted_nothing_is_told() -> None:
     """Of Unix sockets, listeners, datagrams and what is closed."""
     system = System()
@@ -241,6 +243,7 @@ def test_where_nothing_is_counted_nothing_is_told() -> None:
         assert system.progress(datagrams) is None
 
 
+@pytest.mark.kernel("asks what only Linux keeps of a connection")
 def test_a_kernel_that_tells_less_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An old kernel's shorter answer, or a platform without these calls, is no answer."""
     system = System()
