@@ -45,7 +45,8 @@ from reactor.errors import (
 )
 from reactor.handler import Cancellable, Handler
 from reactor.hosting import Hosted, hosted
-from reactor.loop import ErrorContext, Loop, Stats
+from reactor.instruments import Instrument
+from reactor.loop import ErrorContext, Loop
 from reactor.messages import MessageStream
 from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
 from reactor.overrides import OverrideResolver
@@ -56,6 +57,7 @@ from reactor.proxies import HttpConnect, Proxy
 from reactor.rates import RateGroup, RateLimit
 from reactor.reactor import Reactor
 from reactor.reconnector import Backoff, Reconnector
+from reactor.report import Stats
 from reactor.resolver import Resolver, SystemResolver
 from reactor.signals import SignalHandle
 from reactor.socks5 import Socks5
@@ -63,6 +65,7 @@ from reactor.stream import Stream
 from reactor.system import System
 from reactor.threads import ThreadCall
 from reactor.timers import Timer
+from reactor.watchdog import Stall, Watchdog
 
 __all__ = [
     "READ",
@@ -102,6 +105,7 @@ __all__ = [
     "HttpConnect",
     "IllegalMove",
     "Inet",
+    "Instrument",
     "Keepalive",
     "LengthPrefixed",
     "Limits",
@@ -132,6 +136,7 @@ __all__ = [
     "Resolver",
     "SignalHandle",
     "Socks5",
+    "Stall",
     "Stats",
     "Stream",
     "StreamBusy",
@@ -146,6 +151,7 @@ __all__ = [
     "Until",
     "UsageError",
     "Varint",
+    "Watchdog",
     "WrongThread",
     "hosted",
     "parse_address",

@@ -1,8 +1,9 @@
-"""Record a program, replay it without a network, show what was recorded.
+"""Record a program, replay it without a network, show what was recorded; or trace it.
 
     python -m reactor record [--ring MB] [--dump-on SIGNAL] JOURNAL PROGRAM [ARGUMENT...]
     python -m reactor replay [--stop-at RECORD] JOURNAL PROGRAM [ARGUMENT...]
     python -m reactor show JOURNAL
+    python -m reactor trace [--out FILE] PROGRAM [ARGUMENT...]
 
 PROGRAM is a file, or -m MODULE. It is run in this process, as `python PROGRAM` would run it.
 """
@@ -13,12 +14,13 @@ import argparse
 import bdb
 import contextlib
 import os
-import runpy
 import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from reactor import tracing
 from reactor.errors import JournalEnded, JournalError, ReplayOver
+from reactor.program import run_program
 from reactor.system import System
 from reactor.testing.recorder import Recorder
 from reactor.testing.replayer import Replayer
@@ -57,7 +59,7 @@ def megabytes(text: str) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return what is to be done."""
     parser = argparse.ArgumentParser(
-        prog="python -m reactor", description="Record a program, and replay it under a debugger."
+        prog="python -m reactor", description="Record a program, and replay it under a debugger; or trace it."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     record = commands.add_parser("record", help="run a program, and write what the operating system answers to a journal")
@@ -73,9 +75,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     replay = commands.add_parser("replay", help="run a program again, with no network, on what a journal says")
     replay.add_argument("--stop-at", type=int, metavar="RECORD", help="enter the debugger when this record has been taken")
     show = commands.add_parser("show", help="print a journal, a line for each record")
+    trace = commands.add_parser("trace", help="run a program, and write what its reactors do to a file for ui.perfetto.dev")
+    tracing.add_arguments(trace)
     for command in (record, replay, show):
         command.add_argument("journal", metavar="JOURNAL")
-    for command in (record, replay):
+    for command in (record, replay, trace):
         command.add_argument(
             "program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="a file, or -m MODULE; and arguments"
         )
@@ -86,42 +90,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if options.program[0] != "-m" and not os.path.exists(options.program[0]):
             parser.error(f"{options.program[0]}: no such program")
     return options
-
-
-def run_program(program: list[str]) -> int:
-    """Run a program as `python` would; return its exit status.
-
-    Args:
-        program: a file or -m and a module; then arguments.
-    """
-    try:
-        with as_main(program):
-            if program[0] == "-m":
-                runpy.run_module(program[1], run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(program[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return end.code or 0
-        print(end.code, file=sys.stderr)
-        return 1
-    return 0
-
-
-@contextlib.contextmanager
-def as_main(program: list[str]) -> Iterator[None]:
-    """Let the program find its arguments, and the modules beside it."""
-    argv, path = sys.argv, list(sys.path)
-    if program[0] == "-m":
-        sys.argv = program[1:]
-        sys.path.insert(0, os.getcwd())
-    else:
-        sys.argv = program
-        sys.path.insert(0, os.path.dirname(os.path.abspath(program[0])))
-    try:
-        yield
-    finally:
-        sys.argv, sys.path[:] = argv, path
 
 
 @contextlib.contextmanager
@@ -218,7 +186,12 @@ def complaints() -> Iterator[None]:
         raise SystemExit(2) from None
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"record": record, "replay": replay, "show": show}
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "record": record,
+    "replay": replay,
+    "show": show,
+    "trace": tracing.trace,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -56,6 +56,8 @@ class Acceptor(Handler):
     #: Returns a new handler for each connection: a class, a partial, any callable.
     factory: Callable[[], Handler] | None = None
     options: ListenOptions = LISTEN_OPTIONS
+
+    _is_connection: ClassVar[bool] = False
 
     _listening: list[Listening] = attrs.field(init=False, repr=False, factory=list)
     _doors: list[_Door] = attrs.field(init=False, repr=False, factory=list)
@@ -241,6 +243,9 @@ class Acceptor(Handler):
         paused = f", paused by {', '.join(sorted(self._pauses))}" if self._pauses else ""
         return f", listens on {self._name}{paused}"
 
+    def _facts(self, now: float) -> dict[str, Any]:
+        return {"listens_on": [str(each) for each in self.addresses], "paused_by": sorted(self._pauses)}
+
     @property
     def _name(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -281,6 +286,8 @@ class Acceptor(Handler):
                 self.reactor.counts["overloaded"] += 1
                 self._call("on_overload", self.on_overload, sock, peer)
                 return
+        if self.reactor.instruments is not None:
+            self.reactor.tell("on_accept", self, peer)
         self._call("on_accept", self.on_accept, sock, peer)
         if admission is not None:
             # Whoever has it now came last.
@@ -405,6 +412,7 @@ class _Door(Handler):
     _heritable = False  # by itself; it goes with its acceptor
 
     acceptor: Acceptor
+    _is_connection: ClassVar[bool] = False
 
     @property
     def interest(self) -> int:

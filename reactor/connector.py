@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -55,6 +55,8 @@ class Connector(Handler):
     timeout: float | None = attrs.field(default=None, kw_only=True)
     options: ConnectOptions = attrs.field(default=CONNECT_OPTIONS, kw_only=True, repr=False)
     given: socket.socket | None = attrs.field(default=None, kw_only=True, repr=False)
+
+    _is_connection: ClassVar[bool] = False
 
     _state: Connecting = attrs.field(init=False, repr=False, default=Connecting.NEW)
     _self_connects: int = attrs.field(init=False, repr=False, default=0)
@@ -139,6 +141,9 @@ class Connector(Handler):
     @property
     def _details(self) -> str:
         return f", connects to {self.address}, {self._state.name}"
+
+    def _facts(self, now: float) -> dict[str, Any]:
+        return {"connects_to": str(self.address), "state": self._state.name}
 
     def _closing(self) -> None:
         if self._state is Connecting.RETRYING and self.address in self.reactor.lines:

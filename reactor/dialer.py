@@ -215,6 +215,8 @@ class Dial:
             for door in self._doors:
                 if not door.family:
                     reactor.winners.note(_key(door), peer, reactor.time())
+        if reactor.instruments is not None:
+            reactor.tell("on_connect", handler)
         reactor.guard(handler, "on_connect", handler._opened)
         if self._owner is not None and handler.is_open:
             self._owner._connected(handler)

@@ -45,6 +45,8 @@ class Extras:
     allowed: int = attrs.field(default=READ | WRITE, init=False)
     #: What is taken out of the interest beside that, for the sake of the reactor's budget.
     held: int = attrs.field(default=0, init=False)
+    #: Whether instruments are told of each read and write.
+    is_watched: bool = attrs.field(default=False, init=False)
     #: Where bytes that come go, instead of `on_data`.
     pipe: Pipe | None = attrs.field(default=None, init=False)
     sources: list[Source] = attrs.field(factory=list, init=False)
@@ -96,6 +98,8 @@ class Extras:
     def received(self, stream: Stream, data: bytes) -> bool:
         """Note that *data* came; True if it is somebody else's than `on_data`'s."""
         now = self.deadlines.heard = stream.reactor.now
+        if self.is_watched:
+            stream.reactor.tell("on_read", stream, len(data))
         if self._reads is not None:
             self._take(READ, self._reads, len(data), now)
         if self.pipe is None:

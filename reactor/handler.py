@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from reactor.addresses import Address
     from reactor.reactor import Reactor
+    from reactor.system import Gone
     from reactor.threads import ThreadCall
 
 T = TypeVar("T")
@@ -72,9 +73,13 @@ class Handler:
     #: Why it ended, once it has.
     reason: CloseReason | None = attrs.field(init=False, repr=False, default=None)
 
+    _is_connection: ClassVar[bool] = True  # for those who count them: no listener, and not on its way to become one
+    _minds_hangups: ClassVar[bool] = False  # whether to look, while it is off the selector, if the peer is gone
+
     _life: Life = attrs.field(init=False, repr=False, default=Life.NEW)
     _fd: int = attrs.field(init=False, repr=False, default=-1)
     _told: int = attrs.field(init=False, repr=False, default=0)  # the interest that the kernel knows of; the poller's
+    _since: float = attrs.field(init=False, repr=False, default=0.0)  # when it came to its reactor
     _counts: bool = attrs.field(init=False, repr=False, default=True)  # whether `run` goes on for its sake
     # Timers that wait, and calls in threads whose results are to come: what ends with it.
     _timers: set[Cancellable] | None = attrs.field(init=False, repr=False, default=None)
@@ -220,6 +225,20 @@ class Handler:
     def _details(self) -> str:
         """What `Loop.dump` says of it beside its class, descriptor and interest."""
         return ""
+
+    def _facts(self, now: float) -> dict[str, Any]:
+        """What `Loop.snapshot` says of it beside that: what JSON knows."""
+        return {}
+
+    def _idle_seconds(self, now: float) -> float | None:
+        """For how long nothing has come or gone, if that is known."""
+        return None if self.sock is None else self.reactor.system.idle_seconds(self.sock)
+
+    def _hung_up(self, gone: Gone) -> None:
+        """It is off the selector, and a look at its descriptor says that the peer is gone."""
+
+    def _instrumented(self) -> None:
+        """The instruments of the reactor are others now."""
 
     def _claim(self, reactor: Reactor, sponsor: Sponsor | None = None) -> None:
         """Promise this handler a socket, which *sponsor* will bind."""

@@ -15,7 +15,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import attrs
 
@@ -30,12 +30,17 @@ from reactor.errors import (
 )
 from reactor.fork import Inheritance, forked
 from reactor.handler import Handler
+from reactor.hangups import Hangups
+from reactor.instruments import Instruments
 from reactor.periodic import Every, OnLate
 from reactor.poller import READ, WRITE, Poller, describe
+from reactor.report import Stats, dump_of, snapshot_of, stats_of
+from reactor.spin import Spins
 from reactor.states import LIFE, Life, LifeEvent, move
 from reactor.system import Inbox, System, close
 from reactor.timers import Timer, TimerQueue, seconds
 from reactor.waker import Waker
+from reactor.watch import SLOW_PHASE_SECONDS, Watch
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from reactor.reactor import Reactor
 
 H = TypeVar("H", bound=Handler)
+I = TypeVar("I")  # noqa: E741  # an instrument
 
 
 def _system_or_default(system: System | None) -> System:
@@ -56,6 +62,15 @@ WAIT_SECONDS_MAX = 24 * 3600.0
 
 
 _CONSTRUCTION = ("__init__", "__attrs_post_init__")
+_PACKAGE = __name__.partition(".")[0]
+
+
+def _site() -> str:
+    """Return the place in the user's code from which this is called; that of `run` if the loop has called it by itself."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 @attrs.frozen
@@ -71,35 +86,6 @@ class ErrorContext:
     at: float = 0.0
 
 
-@attrs.frozen(kw_only=True)
-class Stats:
-    """What `Loop.stats` returns: first what has happened since the reactor was made, then what is there now."""
-
-    passes: int
-    #: Readiness of one descriptor, told by the selector.
-    events: int
-    #: What user code raised.
-    errors: int
-    accepted: int
-    #: By the names of their errnos, such as "EMFILE".
-    accept_errors: dict[str, int]
-    connected: int
-    connect_errors: int
-    #: Waits that a thread or a signal has ended.
-    wakeups: int
-    #: Seconds that were spent waiting.
-    seconds_idle: float
-    handlers: int
-    timers: int
-    calls_queued: int
-    #: In the write queues of all streams.
-    bytes_queued: int
-    #: Names that wait for their turn to be looked up.
-    lookups_queued: int = 0
-    #: Results that are to come from other threads.
-    thread_calls: int = 0
-
-
 # on_setattr: else one field with a converter would put a Python function before every assignment to any field.
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.NO_OP)
 class Loop:
@@ -108,12 +94,18 @@ class Loop:
     Args:
         selector: any `selectors.BaseSelector`; it belongs to the loop from now on. Default: the platform's best.
         system: what stands for the operating system. Default: the real one.
-        debug: check the calling thread on every write, too, and remember where the reactor was made.
+        debug: check the calling thread on every write, too, time every hook, and remember where the reactor and its handlers
+            were made.
+        slow_phase: warn, on the logger "reactor.slow", when the hooks of a pass take more seconds than this; None: never.
     """
+
+    #: Instruments that every reactor begins with. `python -m reactor trace` sets it, so that the program needs no change.
+    default_instruments: ClassVar[tuple[object, ...]] = ()
 
     _selector: selectors.BaseSelector | None = None
     system: System = attrs.field(default=None, converter=_system_or_default)
     debug: bool = False
+    slow_phase: float | None = SLOW_PHASE_SECONDS
 
     #: The moment at which this pass began to call out; `time()` asks the clock.
     now: float = attrs.field(init=False, default=0.0)
@@ -136,6 +128,9 @@ class Loop:
     events: int = attrs.field(init=False, repr=False, default=0)
     _queued_marks: tuple[float, float] = attrs.field(init=False, repr=False, default=(-inf, inf))
     _on_queued: Callable[[], object] = attrs.field(init=False, repr=False)
+    instruments: Instruments | None = attrs.field(init=False, repr=False, default=None)
+    #: Where each handler was made, in the user's code; with `debug=True` only.
+    sites: dict[Handler, str] = attrs.field(init=False, repr=False, factory=dict)
 
     _clock: Callable[[], float] = attrs.field(init=False, repr=False)
     _waker: Waker = attrs.field(init=False, repr=False)
@@ -153,6 +148,12 @@ class Loop:
     _idle: float = attrs.field(init=False, repr=False, default=0.0)
     _inherited: Inheritance | None = attrs.field(init=False, repr=False, default=None)
     _made_at: str = attrs.field(init=False, repr=False, default="")
+    _watch: Watch = attrs.field(init=False, repr=False)
+    _hangups: Hangups = attrs.field(init=False, repr=False)
+    # What is compared in each pass: the first pass that is to be looked at closely, and how long a phase may take.
+    _plain_until: int = attrs.field(init=False, repr=False, default=0)
+    _phase_limit: float = attrs.field(init=False, repr=False, default=0.0)
+    _called: list[tuple[selectors.SelectorKey, int]] | None = attrs.field(init=False, repr=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         # Now, while there are descriptors: an import in the middle of a report that they are used up would fail.
@@ -164,7 +165,12 @@ class Loop:
         self.timers = TimerQueue(self._clock)
         given, self._selector = self._selector, None  # the poller's from now on
         selector = self.system.selector() if given is None else self.system.adopt_selector(given)
-        self.poller = Poller(selector, self.system, self._lost, self.log)
+        self._hangups = Hangups(self)
+        self.poller = Poller(selector, self.system, self._lost, self.log, self._hangups.left)
+        self._watch = Watch(self, inf if self.slow_phase is None else seconds(self.slow_phase, "a slow phase"), Spins(self))
+        for instrument in self.default_instruments:
+            self.instrument(instrument)
+        self._plain_until = self._watch.plain_until()
         self.now = self._clock()
         self._waker = Waker(self.system)
         try:
@@ -456,6 +462,9 @@ class Loop:
         """Count *handler* among those that keep the loop going; it has, or is promised, a socket."""
         if handler not in self.handlers:
             self.handlers[handler] = None
+            handler._since = self.now
+            if self.debug:
+                self.sites[handler] = _site()
             if not handler._counts:
                 self.uncounted += 1
 
@@ -495,8 +504,11 @@ class Loop:
         """Take a handler that has just stopped being live out of everything; its descriptor stays open."""
         self.poller.forget(handler)
         del self.handlers[handler]
+        if self.sites:
+            self.sites.pop(handler, None)
         if not handler._counts:
             self.uncounted -= 1
+        self._hangups.gone(handler)
         timers, handler._timers = handler._timers, None
         for timer in timers or ():
             timer.cancel()
@@ -531,8 +543,10 @@ class Loop:
         """Tell `on_error`, once, and never let anything come back out of it."""
         self.counts["errors"] += 1
         self.system.note_error(where, exc)
+        context = ErrorContext(where, exc, handler, self.now)
+        self._watch.tell("on_error", context)
         try:
-            self.on_error(ErrorContext(where, exc, handler, self.now))
+            self.on_error(context)
         except Exception:
             self.log.exception("on_error raised; what it was told of: %s: %r", where, exc)
 
@@ -589,10 +603,17 @@ class Loop:
                 break
             self._pass(left, goes_on)
 
-    def _pass(self, timeout: float | None, goes_on: Callable[[], object]) -> int:
+    def _pass(self, timeout: float | None, goes_on: Callable[[], object]) -> int:  # noqa: C901, PLR0912  # a call costs
         """Make one pass. In the steady state, events and nothing else, it costs little beside the poll: keep it so."""
         self.passes += 1
-        before = self.now = self._clock()
+        before = self._clock()
+        if before - self.now > self._phase_limit:  # `now` is that of the poll before
+            self._phase_was_long(before, "a pass", self._called)
+        self._called = None
+        self.now = before
+        watched = self.passes >= self._plain_until
+        if watched:
+            self._watch.begin(before)
         due = self.timers.next_due()
         made = 0
         if self._soon or self._opening or (due is not None and due <= before):
@@ -600,6 +621,8 @@ class Loop:
             made += self._tell_opened() + self._make_calls()
             made += self._tell_opened()
             before = self._clock()
+            if before - self.now > self._phase_limit:
+                self._phase_was_long(before, "timers and calls", None)
             due = self.timers.next_due()
             if not goes_on():
                 timeout = 0.0  # what was called has made waiting pointless
@@ -612,10 +635,17 @@ class Loop:
         ready = self.poller.wait(wait)
         now = self.now = self._clock()
         self._idle += now - before
+        if watched:
+            self._watch.polled(before, now, ready)
+            self._plain_until = self._watch.plain_until()
         if ready:
             self.poller.empty_waits = 0
             self.events += len(ready)
-            self._dispatch(ready)
+            self._called = ready
+            if watched:
+                self._dispatch_watched(ready)
+            else:
+                self._dispatch(ready)
         elif wait is None or now - before < wait:
             self.poller.waited_in_vain()
         return made + len(ready) + (self._tell_closed() if self._closed else 0)
@@ -633,7 +663,10 @@ class Loop:
             callback, owner = timer.callback, cast("Handler | None", timer.owner)
             try:
                 if callback is not None and (owner is None or owner._hears):
-                    callback(*timer.args)
+                    if self.passes < self._plain_until:
+                        callback(*timer.args)
+                    else:
+                        self._watch.call(callback, timer.args, owner)
             except BaseException as exc:
                 self._raised(exc, "timer", owner)
         return made
@@ -645,7 +678,10 @@ class Loop:
             callback, args, owner = soon.popleft()
             if owner is None or owner._hears:
                 try:
-                    callback(*args)
+                    if self.passes < self._plain_until:
+                        callback(*args)
+                    else:
+                        self._watch.call(callback, args, owner)
                 except BaseException as exc:
                     self._raised(exc, "call", owner)
         return made
@@ -672,6 +708,27 @@ class Loop:
                     handler.on_writable()
             except BaseException as exc:
                 self._raised(exc, "event", handler)
+
+    def _dispatch_watched(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """The same, looking closely."""
+        hook = self._watch.hook
+        for key, events in ready:
+            handler = key.data
+            try:
+                if events & handler._told & READ:
+                    hook(handler, "on_readable", handler.on_readable)
+                if events > READ and events & handler._told & WRITE:
+                    hook(handler, "on_writable", handler.on_writable)
+            except BaseException as exc:
+                self._raised(exc, "event", handler)
+
+    def look_closely(self) -> None:
+        """Watch the next passes, as long as there is a reason to."""
+        self._plain_until = 0
+
+    def _phase_was_long(self, ended: float, what: str, called: list[tuple[selectors.SelectorKey, int]] | None) -> None:
+        self._watch.phase_was_long(ended - self.now, what, called)
+        self._phase_limit = self._watch.limit
 
     def _tell_closed(self) -> int:
         closed = self._closed
@@ -723,6 +780,8 @@ class Loop:
             raise AlreadyRunning(f"{self!r} is running; run(), run_once() and run_until() do not nest")
         self.check()
         self._thread = self.system.enter()
+        self.now = self._clock()  # what happened meanwhile was no phase of ours
+        self._watch.spins.run_begins()
         try:
             with self._waker.rung_by_signals() if self.system.is_main_thread() else contextlib.nullcontext():
                 self._take()
@@ -731,6 +790,12 @@ class Loop:
             try:
                 self._tell_closed()
             finally:
+                ended = self._clock()
+                if ended - self.now > self._phase_limit:
+                    self._phase_was_long(ended, "a pass", self._called)
+                self._called = None
+                self._watch.rest()
+                self._plain_until = self._watch.plain_until()
                 self._thread, self._stopping, self._leaving = None, False, None
                 self.system.leave()
                 self._draining = self._draining and bool(self.handlers)
@@ -760,37 +825,42 @@ class Loop:
 
     def stats(self) -> Stats:
         """Return a snapshot of the counters."""
-        prefix = "accept_error."
-        return Stats(
-            passes=self.passes,
-            events=self.events,
-            errors=self.counts["errors"],
-            accepted=self.counts["accepted"],
-            accept_errors={name[len(prefix) :]: n for name, n in self.counts.items() if name.startswith(prefix)},
-            connected=self.counts["connected"],
-            connect_errors=self.counts["connect_errors"],
-            wakeups=self._waker.wakeups,
-            handlers=len(self.handlers),
-            timers=len(self.timers),
-            calls_queued=len(self._soon) + len(self._inbox),
-            bytes_queued=self.queued,
-            seconds_idle=self._idle,
-        )
+        return stats_of(self)
 
     def dump(self) -> str:
         """Return, as text for people, every handler, timer and queued call: what keeps `run` going, and on what it waits."""
-        now = self.time()
-        lines = [f"{type(self).__name__} on {self.poller.name}, pass {self.passes}, {'' if self._thread else 'not '}running"]
-        for handler in sorted(self.handlers, key=lambda handler: handler._fd):
-            asked = "+".join(word for bit, word in ((READ, "read"), (WRITE, "write")) if handler._told & bit)
-            lines.append(f"  {describe(handler)} waits to {asked or 'be resumed'}{handler._details}")
-        for timer in self.timers:
-            owner = "" if timer.owner is None else f" of {describe(cast('Handler', timer.owner))}"
-            name = getattr(timer.callback, "__qualname__", type(timer.callback).__name__)
-            lines.append(f"  timer {name}{owner} due in {(timer.due or now) - now:.3f} s")
-        calls = [*self._soon, *filter(None, list(self._inbox))]
-        lines += [f"  call {getattr(callback, '__qualname__', callback)}" for callback, _, _ in calls]
-        return "\n".join(lines)
+        return dump_of(self)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the same, and the counters, as what `json.dumps` takes."""
+        return snapshot_of(self)
+
+    def instrument(self, instrument: I) -> I:
+        """Have *instrument* be told from now on; see `Instrument`. Returns it."""
+        self._instruments_are((*self._members, instrument))
+        return instrument
+
+    def uninstrument(self, instrument: object) -> None:
+        """Have it be told nothing more."""
+        self._instruments_are(tuple(each for each in self._members if each is not instrument))
+
+    def tell(self, name: str, *details: Any) -> None:
+        """Tell the instruments that want to hear of it; asked for only where there are any."""
+        self._watch.tell(name, *details)
+
+    def site_of(self, handler: Handler) -> str:
+        """Return where *handler* was made, for a message; "" without `debug=True`."""
+        return f", made at {self.sites[handler]}" if handler in self.sites else ""
+
+    @property
+    def _members(self) -> tuple[object, ...]:
+        return () if self.instruments is None else self.instruments.members
+
+    def _instruments_are(self, members: tuple[object, ...]) -> None:
+        self.instruments = Instruments.of(members)
+        for handler in self.handlers:
+            handler._instrumented()
+        self.look_closely()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.poller.name}, {len(self.handlers)} handlers>"

@@ -49,6 +49,10 @@ class Poller:
     #: Called with a handler whose descriptor turned out to be closed behind its back.
     _lost: Callable[[Handler, OSError], None]
     _log: Logger
+    #: Called with a handler that has left the selector, and lives.
+    _left: Callable[[Handler], None]
+    #: Who is kept off the selector for a while although he is interested: his interest then, and the part that is kept off.
+    parked: dict[Handler, tuple[int, int]] = attrs.field(factory=dict, init=False, repr=False)
     #: Waits in a row that ended early with nothing to show.
     empty_waits: int = attrs.field(default=0, init=False)
 
@@ -60,6 +64,12 @@ class Poller:
             UsageError: the descriptor belongs to another live handler.
         """
         told, wanted = handler._told, handler.interest
+        if handler in self.parked:
+            then, kept_off = self.parked[handler]
+            if wanted == then:
+                wanted &= ~kept_off
+            else:  # something has changed: it is back
+                del self.parked[handler]
         if wanted == told:
             return
         if not told:
@@ -73,10 +83,31 @@ class Poller:
                 return
         else:
             self.selector.unregister(handler._fd)
+            handler._told = 0
+            self._left(handler)
+            return
         handler._told = wanted
+
+    def wanted(self, handler: Handler) -> int:
+        """Return what the kernel is to know: the handler's interest, less what is parked."""
+        interest = handler.interest
+        then, kept_off = self.parked.get(handler, (0, 0))
+        return interest & ~kept_off if interest == then else interest
+
+    def park(self, handler: Handler, kept_off: int) -> None:
+        """Keep a part of the handler's interest off the selector, until `unpark` or until the interest is another one."""
+        self.parked[handler] = (handler.interest, kept_off)
+        self.refresh(handler)
+
+    def unpark(self, handler: Handler) -> None:
+        """Take `park` back."""
+        if self.parked.pop(handler, None) is not None:
+            self.refresh(handler)
 
     def forget(self, handler: Handler) -> None:
         """Take *handler* off the selector; to be called before its descriptor is closed."""
+        if self.parked:
+            self.parked.pop(handler, None)
         if handler._told:
             handler._told = 0
             self.selector.unregister(handler._fd)  # copes with a descriptor that is closed already

@@ -16,7 +16,7 @@ from reactor.dialer import Dial, dial
 from reactor.errors import SHUTDOWN
 from reactor.handler import Handler
 from reactor.line import Line
-from reactor.loop import Loop, Stats
+from reactor.loop import Loop
 from reactor.options import (
     CONNECT_OPTIONS,
     LISTEN_OPTIONS,
@@ -28,6 +28,7 @@ from reactor.options import (
 from reactor.poller import describe
 from reactor.proxies import Proxy
 from reactor.race import Winners
+from reactor.report import Stats
 from reactor.resolver import Resolver, SystemResolver
 from reactor.signals import SignalHandle, Signals, interruptible
 from reactor.states import Life
@@ -45,9 +46,11 @@ class Reactor(Loop):
         selector: any `selectors.BaseSelector`; it belongs to the reactor from now on. Default: the platform's best.
         system: what stands for the operating system; see `System`.
         budget: a limit for all write queues together; see `MemoryBudget`.
-        debug: check the calling thread on every write, too, and remember where the reactor was made.
         resolver: looks names up for `connect`; it belongs to the reactor from now on. Default: a `SystemResolver`.
         threads: how much of `run_in_thread` goes on at a time; see `ThreadOptions`.
+        debug: check the calling thread on every write, too, time every hook, and remember where the reactor and its handlers
+            were made.
+        slow_phase: warn, on the logger "reactor.slow", when the hooks of a pass take more seconds than this; None: never.
     """
 
     #: What the write queues of all streams may hold together; None: no limit but those of each stream.

@@ -9,9 +9,11 @@ What every stream has stands here; what some have beside that, in `extras`.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY
+from math import inf
+from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SOL_SOCKET, TCP_NODELAY
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -52,6 +54,7 @@ from reactor.states import (
     WritingEvent,
     move,
 )
+from reactor.system import Gone
 from reactor.timers import Timer, seconds
 
 if TYPE_CHECKING:
@@ -81,6 +84,7 @@ class Stream(Handler):
 
     #: What `limits` begins as, for all instances of a class.
     default_limits: ClassVar[Limits] = LIMITS
+    _minds_hangups: ClassVar[bool] = True
     #: May be set on one instance, in `__attrs_post_init__` or in a hook.
     limits: Limits = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: self.default_limits, takes_self=True)
@@ -394,7 +398,7 @@ class Stream(Handler):
     def pause(self) -> None:
         """Hand over no more bytes until `resume`, so that the kernel slows the peer down. Pausing twice is allowed.
 
-        The peer's end or reset is not noticed meanwhile, unless something is written.
+        A reset by the peer is noticed all the same, within a second or so where nothing is queued; its end is not.
         """
         self._steer(ReadingEvent.PAUSE)
 
@@ -488,6 +492,8 @@ class Stream(Handler):
                 sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
     def _opened(self) -> None:
+        if self.reactor.instruments is not None:
+            self._instrumented()
         self.on_connect()
         if self._life is Life.LIVE:
             for kind, value in self.limits.timeouts:
@@ -497,6 +503,37 @@ class Stream(Handler):
     @property
     def _details(self) -> str:
         return f", {self._peer or 'unknown peer'}, {self._reading.name}/{self._writing.name}, {self.buffered} bytes queued"
+
+    def _facts(self, now: float) -> dict[str, Any]:
+        due, kind = (inf, "") if self._extras is None else self._extras.deadlines.next(is_sending=self.is_sending)
+        if self._deadline is not None and self._deadline.due is not None and self._deadline.due < due:
+            due, kind = self._deadline.due, "close"
+        return {
+            "state": f"{self._reading.name}/{self._writing.name}",
+            "local": None if self._local is None else str(self._local),
+            "peer": None if self._peer is None else str(self._peer),
+            "queued": self.buffered,
+            "deadline": None if due == inf else {"kind": kind, "due_in": due - now},
+        }
+
+    def _hung_up(self, gone: Gone) -> None:
+        # Of a FIN nothing follows: unread bytes may stand before it, and `resume` finds both. What is broken is over; so is
+        # a connection that is over both ways and has nothing left to be read.
+        number = 0
+        if gone is Gone.BROKEN:
+            with suppress(OSError):
+                number = self.sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        elif gone is Gone.HUNG_UP and self._reading is Reading.ENDED:
+            number = errno.EPIPE
+        if number:  # else it was the error queue: recvmsg(2), MSG_ERRQUEUE
+            self._close(self._broken_by(OSError(number, os.strerror(number))))
+
+    def _instrumented(self) -> None:
+        instruments = self.reactor.instruments
+        if instruments is not None and instruments.count_bytes():
+            self._more().is_watched = True
+        elif self._extras is not None:
+            self._extras.is_watched = False
 
     # Moves
 
@@ -693,6 +730,8 @@ class Stream(Handler):
             budget -= sent
             if extras is not None:
                 extras.sent(sent, self.reactor.time())
+                if extras.is_watched:
+                    self.reactor.tell("on_write", self, sent)
             if sent < offered:
                 return
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import selectors
 import signal
 import socket
 import stat
 import struct
+import sys
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum, auto
 from types import FrameType
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -34,6 +37,14 @@ SignalAction: TypeAlias = "Callable[[int, FrameType | None], Any] | int | None"
 #: How long a starter of a Unix socket waits for another one in the same directory.
 DIRECTORY_LOCK_SECONDS = 1.0
 _DIRECTORY_LOCK_RETRY_SECONDS = 0.01
+
+
+class Gone(Enum):
+    """What a look at a descriptor that nobody waits for says of its peer. A hint: unread bytes may be there."""
+
+    ENDED = auto()  # it has sent its last byte
+    HUNG_UP = auto()  # both directions are over
+    BROKEN = auto()  # an error waits
 
 
 class Inbox(deque[Any]):
@@ -197,6 +208,50 @@ class System:
             return False
         return True
 
+    # What a descriptor is at, without waiting for it
+
+    def hung_up(self, fds: Sequence[int]) -> dict[int, Gone]:
+        """Return those of *fds* whose peers are gone, and how, by one poll(2)."""
+        if not hasattr(select, "poll"):
+            return {}
+        poll = select.poll()
+        for fd in fds:
+            poll.register(fd, getattr(select, "POLLRDHUP", 0))
+        return {
+            fd: Gone.BROKEN if events & select.POLLERR else Gone.HUNG_UP if events & select.POLLHUP else Gone.ENDED
+            for fd, events in poll.poll(0)
+            if not events & select.POLLNVAL
+        }
+
+    def progress(self, sock: Socket) -> tuple[int, int] | None:
+        """Return two numbers that grow with the bytes that were read from *sock* and written to it; None if none are kept.
+
+        Of TCP on Linux: what has come less what waits to be read, and what was acknowledged plus what was not yet: tcp(7).
+        """
+        info = _tcp_info(sock)
+        if info is None:
+            return None
+        unread, unsent = self.unread(sock), _ioctl(sock, "TIOCOUTQ")  # the number of SIOCOUTQ: tcp(7)
+        if unread is None or unsent is None:
+            return None
+        acknowledged, received = struct.unpack_from("=QQ", info, _TCP_INFO_BYTES_ACKED)
+        return received - unread, acknowledged + unsent
+
+    def unread(self, sock: Socket) -> int | None:
+        """Return how many bytes wait to be read; 1 for one that listens; None if that cannot be told."""
+        with contextlib.suppress(OSError):
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return 1
+        return _ioctl(sock, "FIONREAD")
+
+    def idle_seconds(self, sock: Socket) -> float | None:
+        """Return since when nothing has come or gone on *sock*; None if the kernel does not keep it (TCP on Linux does)."""
+        info = _tcp_info(sock)
+        if info is None:
+            return None
+        last_sent, _, last_received = struct.unpack_from("=III", info, _TCP_INFO_LAST_DATA_SENT)
+        return float(min(last_sent, last_received)) / 1000.0
+
     # Signals
 
     def is_main_thread(self) -> bool:
@@ -328,6 +383,36 @@ class System:
 
 
 System.default = System
+
+# struct tcp_info of linux/tcp.h: eight bytes, then 24 numbers of 32 bits, then numbers of 64 bits.
+_TCP_INFO_BYTES = 136
+_TCP_INFO_LAST_DATA_SENT = 44
+_TCP_INFO_BYTES_ACKED = 120
+
+
+def _tcp_info(sock: Socket) -> bytes | None:
+    """Return what Linux keeps of a TCP connection; None elsewhere, of others, and of one that listens."""
+    if not sys.platform.startswith("linux") or sock.type != socket.SOCK_STREAM:
+        return None
+    try:
+        if sock.family == socket.AF_UNIX or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    return info if len(info) == _TCP_INFO_BYTES else None
+
+
+def _ioctl(sock: Socket, name: str) -> int | None:
+    """Ask a socket for a number; None where it cannot be asked."""
+    try:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(sock.fileno(), getattr(termios, name), struct.pack("i", 0))
+    except (ImportError, OSError, ValueError):
+        return None
+    return int(struct.unpack("i", answer)[0])
 
 
 def close(sock: socket.socket, *, reset: bool = False) -> None:

@@ -31,7 +31,8 @@ ASKERS = {
     "__main__",
     *(module for module in MODULES if module.startswith("testing/")),
 }
-
+#: So may what runs beside the loop, or around a whole program.
+ASKERS |= {"watchdog", "tracing", "program"}
 #: What asks the operating system, and what of it may be used outside `system`: constants, types and pure functions.
 ASKING = {"os", "random", "selectors", "signal", "threading", "time", "subprocess", "fcntl", "select"}
 HARMLESS = {

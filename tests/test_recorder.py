@@ -8,6 +8,7 @@ import selectors
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import attrs
 import pytest
 
-from reactor import READ, Handler, Inet, ListenOptions, Reactor, Stream, System, Unix, UsageError
+from reactor import READ, CloseKind, Handler, Inet, ListenOptions, Reactor, Stream, System, Unix, UsageError
 from reactor.testing import Recorder
 from tests import kit
 from tests.journals import names, records, twice
@@ -679,6 +680,76 @@ def test_what_else_is_asked(path: str, tmp_path: Path) -> None:
 
     twice(path, scenario)
     assert not os.path.exists(file)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere poll may not tell")
+def test_whoever_is_off_the_selector(path: str) -> None:
+    """A paused stream notices a reset, in a replay, too; and how long it was idle is what it was."""
+
+    def scenario(system: System) -> object:
+        with Reactor(system=system) as reactor:
+            acceptor = reactor.listen(kit.Recorder, "127.0.0.1:0")
+            client = kit.Recorder()
+            reactor.connect(client, f"127.0.0.1:{acceptor.port}")
+            reactor.run_until(lambda: len(reactor.handlers) == 3 and client.is_writable, timeout=PATIENCE)
+            (server,) = [each for each in reactor.handlers if isinstance(each, kit.Recorder) and each is not client]
+            server.pause()
+            idle = [each["idle"] for each in reactor.snapshot()["handlers"]]
+            client.abort()
+            reactor.run_until(lambda: server.reason, timeout=PATIENCE)
+            return server.kind, server.events, idle
+
+    seen = twice(path, scenario)
+    assert {"hung_up", "idle_seconds"} <= set(names(path))
+    assert isinstance(seen, tuple)
+    assert seen[0] is CloseKind.RESET
+
+
+def test_a_handler_that_spins(path: str, logs: list[str]) -> None:
+    """Over TCP it is found by what the kernel counts, and parked, in a replay, too; of others nothing is said."""
+
+    class Deaf(Handler):
+        interest = READ
+
+        def on_readable(self) -> None:
+            """Read nothing."""
+
+    def scenario(system: System) -> object:
+        with Reactor(system=system) as reactor:
+            pairs = kit.tcp_pair(), unix_pair()
+            with pairs[0][1], pairs[1][1]:
+                for here, there in pairs:
+                    there.send(b"x")
+                    reactor.attach(Deaf(), here)
+                for _ in range(1100):
+                    reactor.run_once(0)
+                return reactor.stats().spins, len(reactor.poller.parked)
+
+    assert twice(path, scenario) == ((1, 1) if sys.platform.startswith("linux") else (0, 0))
+    assert len(set(logs)) <= 1
+    logs.clear()
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_files_that_are_sent(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_kernel: bool) -> None:
+    """How much of a file has gone, or what was read of it; whether it is there is asked in no replay."""
+    if not by_kernel:
+        monkeypatch.delattr("os.sendfile", raising=False)
+    (tmp_path / "file").write_bytes(b"x" * 1000)
+
+    def scenario(system: System) -> object:
+        here, there = unix_pair()
+        with Reactor(system=system) as reactor, there, open(tmp_path / "file", "rb") as file:
+            stream = reactor.attach(kit.Recorder(), here)
+            reactor.run_once(0)
+            told: list[BaseException | None] = []
+            stream.send_file(file, 100, 500, on_sent=told.append)
+            reactor.run_until(lambda: told, timeout=PATIENCE)
+            return told, stream.is_sending
+
+    assert twice(path, scenario) == ([None], False)
+    assert "file_size" in names(path)
+    assert ("read_at" in names(path)) is not (by_kernel and hasattr(os, "sendfile"))
 
 
 def test_stale_socket_files(path: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from reactor import Inet, Unix
 from reactor import system as module
 from reactor.system import close
-from tests.kit import PATIENCE, exists, tcp_pair
+from tests.kit import PATIENCE, exists, tcp_pair, unix_pair
 from tests.worlds import System
 
 
@@ -199,3 +199,59 @@ def test_close_in_order_is_seen_as_an_end() -> None:
     close(here, reset=True)
     with there:
         assert there.recv(1) == b""
+
+
+# What a descriptor is at
+
+
+@pytest.mark.kernel("asks what only Linux keeps of a connection")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel counts on Linux")
+def test_linux_counts_what_was_read_and_written() -> None:
+    """Both numbers grow with what this side does, whatever the other one does meanwhile."""
+    system = System()
+    here, there = tcp_pair()
+    with here, there:
+        first = system.progress(here)
+        there.sendall(b"four")
+        assert here.recv(1, socket.MSG_PEEK)
+        assert system.progress(here) == first
+        here.recv(3)
+        here.sendall(b"seven b")
+        then = system.progress(here)
+        assert first is not None
+        assert then == (first[0] + 3, first[1] + 7)
+        assert system.idle_seconds(here) is not None
+        assert system.unread(here) == 1
+
+
+@pytest.mark.kernel("asks what only Linux keeps of a connection")
+def test_where_nothing_is_counted_nothing_is_told() -> None:
+    """Of Unix sockets, listeners, datagrams and what is closed."""
+    system = System()
+    here, there = unix_pair()
+    with here, there:
+        there.send(b"abc")
+        assert system.progress(here) is None
+        assert system.idle_seconds(here) is None
+        assert system.unread(here) == (3 if os.name == "posix" else None)
+    assert system.unread(here) is None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert system.progress(listener) is None
+        assert system.unread(listener) == 1
+    assert system.progress(listener) is None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        assert system.progress(datagrams) is None
+
+
+@pytest.mark.kernel("asks what only Linux keeps of a connection")
+def test_a_kernel_that_tells_less_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old kernel's shorter answer, or a platform without these calls, is no answer."""
+    system = System()
+    here, there = tcp_pair()
+    with here, there:
+        monkeypatch.setattr("termios.TIOCOUTQ", 0)
+        assert system.progress(here) is None
+        monkeypatch.setattr("reactor.system._TCP_INFO_BYTES", 10**6)
+        assert system.progress(here) is None
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+        assert system.unread(here) is None

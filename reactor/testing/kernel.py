@@ -230,6 +230,8 @@ class Kernel:
     progress: int = attrs.field(default=0, init=False)
     #: How many descriptors have been closed.
     closes: int = attrs.field(default=0, init=False)
+    #: How much of that is selectors being told of something.
+    registrations: int = attrs.field(default=0, init=False)
 
     # Descriptors
 
@@ -255,6 +257,11 @@ class Kernel:
         heappush(self._free, fd)
         self.progress += 1
         file.release()
+
+    def registered(self) -> None:
+        """A selector was told of something."""
+        self.progress += 1
+        self.registrations += 1
 
     # Names and addresses
 

@@ -13,14 +13,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Self, TypeVar
 
 import attrs
 
 from reactor.errors import UsageError
-from reactor.system import Inbox, SignalAction, Socket, System
+from reactor.system import Gone, Inbox, SignalAction, Socket, System
 from reactor.testing.owner import OneThread
 from reactor.testing.recorded import ERRORS, RecordedInbox, RecordedSelector, error_of, recorded_sockets
 from reactor.testing.tape import Header, Record, TapeWriter
@@ -197,6 +197,40 @@ class Recorder(OneThread):
 
     def is_open(self, fd: int) -> bool:
         return self._ask("is_open", fd, lambda: self._real.is_open(fd))
+
+    # What a descriptor is at
+
+    def hung_up(self, fds: Sequence[int]) -> dict[int, Gone]:
+        found = self._ask("hung_up", list(fds), lambda: [(fd, gone.name) for fd, gone in self._real.hung_up(fds).items()])
+        return {fd: Gone[name] for fd, name in found}
+
+    def progress(self, sock: Socket) -> tuple[int, int] | None:
+        return self._ask("progress", sock.fileno(), lambda: self._of_plain(sock, self._real.progress))
+
+    def unread(self, sock: Socket) -> None:
+        """Tell nothing: where it is asked, Python's profiler would have to hear the calls, of which a replay makes none."""
+
+    def idle_seconds(self, sock: Socket) -> float | None:
+        return self._ask("idle_seconds", sock.fileno(), lambda: self._of_plain(sock, self._real.idle_seconds))
+
+    def _of_plain(self, sock: Socket, question: Callable[[Socket], T]) -> T:
+        """Return the real system's answer about *sock*; what it asks the socket on its way is no record of its own."""
+        plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+        try:
+            return question(plain)
+        finally:
+            plain.detach()
+
+    # Files that are sent. Their numbers may be others in a replay.
+
+    def file_size(self, fd: int) -> int:
+        return self._ask("file_size", None, lambda: self._real.file_size(fd))
+
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        return self._ask("send_file", (sock.fileno(), offset, count), lambda: self._real.send_file(sock, fd, offset, count))
+
+    def read_at(self, fd: int, offset: int, count: int) -> bytes:
+        return self._ask("read_at", (offset, count), lambda: self._real.read_at(fd, offset, count))
 
     # Signals
 

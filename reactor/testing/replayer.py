@@ -13,13 +13,13 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Self
 
 import attrs
 
 from reactor.errors import Divergence, JournalEnded, JournalError, ReplayOver
-from reactor.system import Inbox, SignalAction, Socket
+from reactor.system import Gone, Inbox, SignalAction, Socket
 from reactor.testing import replayed
 from reactor.testing.face import FACES, Face, replayed_sockets
 from reactor.testing.owner import OneThread
@@ -272,6 +272,31 @@ class Replayer(OneThread):
 
     def is_open(self, fd: int) -> bool:
         return bool(self.answer("is_open", None, fd))
+
+    # What a descriptor is at
+
+    def hung_up(self, fds: Sequence[int]) -> dict[int, Gone]:
+        return {fd: Gone[name] for fd, name in self._unless_over("hung_up", list(fds)) or ()}
+
+    def progress(self, sock: Socket) -> tuple[int, int] | None:
+        return self._unless_over("progress", sock.fileno())  # type: ignore[no-any-return]
+
+    def unread(self, sock: Socket) -> None:
+        """Tell nothing, as when it was recorded."""
+
+    def idle_seconds(self, sock: Socket) -> float | None:
+        return self._unless_over("idle_seconds", sock.fileno())  # type: ignore[no-any-return]
+
+    # Files that are sent
+
+    def file_size(self, fd: int) -> int:
+        return int(self.answer("file_size", None, None))
+
+    def send_file(self, sock: Socket, fd: int, offset: int, count: int) -> int:
+        return int(self.answer("send_file", None, (sock.fileno(), offset, count)))
+
+    def read_at(self, fd: int, offset: int, count: int) -> bytes:
+        return self.answer("read_at", None, (offset, count))  # type: ignore[no-any-return]
 
     # Signals
 

@@ -65,7 +65,7 @@ class SimulatedSelector(selectors.BaseSelector):
         if end is not None:
             end.watchers[watcher] = None
         self._look_at(fd)
-        self.host.kernel.progress += 1
+        self.host.kernel.registered()
         self.host.sim.registered(self.host, key)
         return key
 
@@ -76,7 +76,7 @@ class SimulatedSelector(selectors.BaseSelector):
             end.watchers.pop(self._watchers[fd], None)
         del self._watchers[fd]
         self._looked_at.pop(fd, None)
-        self.host.kernel.progress += 1
+        self.host.kernel.registered()
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -89,7 +89,7 @@ class SimulatedSelector(selectors.BaseSelector):
             raise failure(errno.ENOENT)
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         self._look_at(fd)
-        self.host.kernel.progress += 1
+        self.host.kernel.registered()
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:

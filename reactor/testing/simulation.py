@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,11 +21,11 @@ from reactor.errors import UsageError
 from reactor.handler import Handler
 from reactor.reactor import Reactor
 from reactor.states import Life
-from reactor.system import SignalAction, Socket, System
+from reactor.system import Gone, SignalAction, Socket, System
 from reactor.testing.dice import Dice, Stream
 from reactor.testing.faults import NO_FAULTS, FaultDice, Faults
 from reactor.testing.journal import Journal
-from reactor.testing.kernel import IN, INTERFACES, OUT, End, Kernel, failure
+from reactor.testing.kernel import ERR, HUP, IN, INTERFACES, OUT, RDHUP, End, Kernel, failure
 from reactor.testing.monitor import Monitor
 from reactor.testing.network import Links, Network, Path
 from reactor.testing.pool import SimulatedPool
@@ -45,6 +45,10 @@ IDLE_PASSES_MAX = 3
 #: More passes than these at one moment, or more events, and time is stuck: somebody always has something to do at once.
 PASSES_AT_ONCE_MAX = 30_000
 EVENTS_AT_ONCE_MAX = 1_000_000
+#: Looks in a row at those who are off the selector, one in a second, while nothing else happens.
+IDLE_LOOKS_MAX = 3600
+#: So many are enough where nobody waits with a deadline that is not known here.
+IDLE_LOOKS_ENOUGH = 3
 #: Lines of the journal that go with an error.
 NOTE_LINES = 20
 
@@ -78,6 +82,9 @@ class Host(System):
             getattr(signal, "SIGPIPE", 13): signal.SIG_IGN,
         }
         self._wakeup_fd = -1
+        #: How often in a row somebody looked after those who are off the selector while nothing else went on.
+        self.idle_looks = 0
+        self._world: list[int] = []
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -146,6 +153,27 @@ class Host(System):
     def is_open(self, fd: int) -> bool:
         return fd in self.kernel.files
 
+    def hung_up(self, fds: Sequence[int]) -> dict[int, Gone]:
+        self.note_idle_look()
+        found = {}
+        for fd in fds:
+            events = self.kernel.files[fd].poll()
+            if events & ERR:
+                found[fd] = Gone.BROKEN
+            elif events & (HUP | RDHUP):
+                found[fd] = Gone.HUNG_UP if events & HUP else Gone.ENDED
+        return found
+
+    def progress(self, sock: Socket) -> tuple[int, int]:
+        moved = self.kernel.progress - self.kernel.registrations
+        return moved, moved
+
+    def unread(self, sock: Socket) -> int | None:
+        return None
+
+    def idle_seconds(self, sock: Socket) -> float | None:
+        return None
+
     def is_main_thread(self) -> bool:
         return True
 
@@ -199,6 +227,13 @@ class Host(System):
             raise failure(errno.ENOENT)
 
     # What sockets and selectors of this host call
+
+    def note_idle_look(self) -> None:
+        """Somebody looks after those who are off the selector. If for hours nothing else happens, nothing ever will."""
+        sim = self.sim
+        world = [host.kernel.progress for host in sim.hosts.values()]
+        self.idle_looks = 0 if sim.is_busy() or world != self._world else self.idle_looks + 1
+        self._world = world
 
     def note(self, what: str, *details: Any) -> None:
         """Enter something into the journal."""
@@ -436,6 +471,13 @@ class Simulation(Host):
         finally:
             self._settling = False
 
+    def is_busy(self) -> bool:
+        """Whether anything is under way, or any timer waits but those that look after who is off the selector."""
+        return bool(self._events) or any(
+            selector.reactor is not None and selector.reactor not in self._stopped and _waits_for_more(selector.reactor)
+            for selector in self.selectors
+        )
+
     def jump(self, seconds: float) -> None:
         """Put the clock forward, as a suspend does."""
         self.note("jump!", f"{seconds:.6f}")
@@ -459,6 +501,8 @@ class Simulation(Host):
         """A reactor waits: let time go on until somebody of its is ready, or the wait is over."""
         if not self._pump(selector.is_ready, None if timeout is None else self.now + timeout, selector) and timeout is None:
             raise self._hang("nothing can happen any more")
+        if selector.host.idle_looks > IDLE_LOOKS_MAX and timeout != 0:
+            raise self._hang("nothing happens any more but looks at who is paused")
 
     def wait_for(self, host: Host, predicate: Callable[[], object], timeout: float | None) -> bool:
         """A call on a blocking socket waits: only what is outside of its host goes on. False if *timeout* was too short."""
@@ -496,7 +540,7 @@ class Simulation(Host):
         if reactor is None:
             return
         for handler in reactor.handlers:
-            if handler._life is Life.LIVE and handler._told != handler.interest:
+            if handler._life is Life.LIVE and handler._told != handler.interest and handler._told != _wanted(handler):
                 raise self._wrong(handler)
         kernel = selector.host.kernel
         if kernel.closes != self._closes.get(selector):  # else no descriptor can have got lost
@@ -527,13 +571,7 @@ class Simulation(Host):
             moment = self._events[0][0] if self._events else None
             for selector in self.selectors:
                 reactor = selector.reactor
-                if (
-                    reactor is None
-                    or waiting is selector
-                    or waiting is selector.host.kernel
-                    or reactor.is_running
-                    or reactor in self._stopped
-                ):
+                if reactor is None or self._stands_still(selector, reactor, waiting):
                     continue
                 if reactor._inbox and not selector.host.kernel.files[reactor._waker._fd].poll() & IN:
                     raise self.verdict(Violation, f"{selector.host.name} sleeps on a call from elsewhere: it was not woken")
@@ -545,10 +583,31 @@ class Simulation(Host):
                 if due is not None and (moment is None or due < moment):
                     moment = due
             else:
-                if moment is None or (deadline is not None and moment > deadline):
+                if moment is None or (moment > deadline if deadline is not None else self._only_looks(waiting)):
                     self.now = self.now if deadline is None else max(self.now, deadline)
                     return False
                 self.now = max(self.now, moment)
+
+    def _stands_still(
+        self, selector: SimulatedSelector, reactor: Reactor, waiting: SimulatedSelector | Kernel | None
+    ) -> bool:
+        """Whether a reactor makes no passes while *waiting* waits."""
+        return waiting is selector or waiting is selector.host.kernel or reactor.is_running or reactor in self._stopped
+
+    def _only_looks(self, waiting: SimulatedSelector | Kernel | None) -> bool:
+        """Whether nothing is to come but looks at those who are off the selector, and the last ones have found nothing."""
+        if self._events:
+            return False
+        reactors = [
+            reactor
+            for selector in self.selectors
+            if (reactor := selector.reactor) is not None and not self._stands_still(selector, reactor, waiting)
+        ]
+        return not any(map(_waits_for_more, reactors)) and all(
+            reactor.system.idle_looks > IDLE_LOOKS_ENOUGH  # type: ignore[attr-defined]
+            for reactor in reactors
+            if reactor.timers.next_due() is not None
+        )
 
     def _raise_what_was_raised(self) -> None:
         raised, self._raised = self._raised, None
@@ -580,7 +639,7 @@ class Simulation(Host):
 
     def _wrong(self, handler: Handler) -> SimulationError:
         name = type(handler).__name__
-        if handler._told != handler.interest:
+        if handler._told != _wanted(handler):
             message = f"{name} wants {handler.interest}, the poller was told {handler._told}: refresh() was forgotten"
         else:
             message = f"{name} lives, and its descriptor {handler._fd} is closed or somebody else's"
@@ -596,6 +655,15 @@ class Simulation(Host):
         lines += [f"nothing gets through between {one} and {other}" for one, other in self.links.cuts]
         lines += [selector.reactor.dump() for selector in self.selectors if selector.reactor is not None]
         return self.verdict(Hang, "\n".join(lines))
+
+
+def _waits_for_more(reactor: Reactor) -> bool:
+    """Whether any timer waits but the one that looks after who is off the selector."""
+    return any(timer.callback != reactor._hangups._look for timer in reactor.timers)
+
+
+def _wanted(handler: Handler) -> int:
+    return handler.reactor.poller.wanted(handler)
 
 
 def _name(host: Host | str) -> str:
