@@ -35,7 +35,7 @@ class Hangups:
         if not handler._minds_hangups:
             return
         self._away[handler] = None
-        if self._timer is None:
+        if self._timer is None or self._timer.callback is None:  # cancelled, in a forked child
             self._timer = self._loop.timers.add(self._loop.time() + LOOK_SECONDS, self._look).unref()
         elif self._timer.due is None:
             self._timer.restart(LOOK_SECONDS)

@@ -46,8 +46,8 @@ CORE = (
     "waker",
 )
 
-#: Modules of which the tests are about real threads and processes; what they do in virtual time is tested beside that.
-REAL = ("fork", "threads")
+#: Modules of which the tests are about real threads, processes and files; what they do in virtual time is tested beside that.
+REAL = ("fork", "threads", "tracing")
 
 #: What the simulated selectors are called, and their kinds.
 SELECTOR_NAMES: dict[str, Kind] = {"EpollSelector": "epoll", "PollSelector": "poll", "SelectSelector": "select"}
