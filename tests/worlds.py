@@ -46,8 +46,8 @@ CORE = (
     "waker",
 )
 
-#: Modules of which the tests are about real threads, processes and files; what they do in virtual time is tested beside that.
-REAL = ("fork", "threads", "tracing")
+#: Modules of which the tests are about real threads, processes and clocks, or look at what the machine says of itself.
+REAL = ("fork", "hangups", "instruments", "report", "spin", "threads", "tracing", "watch", "watchdog")
 
 #: What the simulated selectors are called, and their kinds.
 SELECTOR_NAMES: dict[str, Kind] = {"EpollSelector": "epoll", "PollSelector": "poll", "SelectSelector": "select"}
