@@ -63,6 +63,11 @@ class Extras:
         """Return new ones, of a stream on which nothing has moved since *now*."""
         return cls(Deadlines(now, now))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are deadlines at most, which have only to know when bytes moved: no rate, no pipe, no instrument."""
+        return self.pipe is None and self._reads is None and self._writes is None and not self.is_watched
+
     # Deadlines
 
     def arm(self, stream: Stream) -> None:

@@ -425,7 +425,8 @@ class Stream(Handler):
     def on_readable(self) -> None:  # noqa: C901, PLR0912  # a call more would cost as much as half of it
         """Receive once, and hand over."""
         extras = self._extras
-        size = RECEIVE_BYTES if extras is None else extras.receive_size(self, RECEIVE_BYTES)
+        is_plain = extras is None or extras.is_plain
+        size = RECEIVE_BYTES if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
         if not size:
             return
         try:
@@ -438,8 +439,11 @@ class Stream(Handler):
             if not data:
                 self._peer_ended()
             return
-        if extras is not None and extras.received(self, data):
-            return
+        if extras is not None:
+            if is_plain:
+                extras.deadlines.heard = self.reactor.now
+            elif extras.received(self, data):
+                return
         if self._outgoing is not None:
             self.on_data(data)
             return
@@ -448,7 +452,8 @@ class Stream(Handler):
         held = self._outgoing
         if held is None:
             return
-        if type(held) is bytes and held and self._extras is None:
+        extras = self._extras  # a hook may have asked for some
+        if type(held) is bytes and held and (extras is None or extras.is_plain):
             # The one write of most hooks: straight to the kernel.
             self._outgoing = None
             try:
@@ -458,6 +463,8 @@ class Stream(Handler):
                     self._break(error)
                     return
                 sent = 0
+            if extras is not None:
+                extras.deadlines.moved = self.reactor.time()
             if sent != len(held):
                 self._keep(held, sent)
             elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
