@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import Any
@@ -212,7 +213,7 @@ def test_relief_gives_a_feed_no_second_turn(room: Room) -> None:
 
 
 def test_a_stream_that_is_held_reads_what_it_drops(room: Room) -> None:
-    """A stream that the budget holds, and that is closed, reads to its peer's end, so that no RST destroys its last bytes."""
+    """Held by the budget and closed, a stream reads to its peer's end, so that no RST destroys its last bytes."""
     stream, far = room.stream()
     stream._hold_reading(on=True)
     stream.write(b"last words")
@@ -234,7 +235,8 @@ def test_a_hundred_thousand_tiny_writes(room: Room) -> None:
     got = bytearray()
     while len(got) < 500_000:
         room.sim.advance(0.01)
-        got += far.recv(MEGA) if stream.is_sending or stream.reactor.poller else b""
+        with contextlib.suppress(BlockingIOError):
+            got += far.recv(MEGA)
     room.sim.advance(0.1)
     assert bytes(got) == b"".join(b"%05d" % number for number in range(100_000))
     assert told == [None] * 100_000
