@@ -695,8 +695,7 @@ class Stream(Handler):
 
     def _pulse(self) -> None:
         """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
-        if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
-            self.call_soon(self._tell_drain)
+        self.call_soon(self._tell_drain)
 
     def _tell_drain(self) -> None:
         if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:

@@ -82,8 +82,8 @@ def _tell_forked() -> None:
         each._forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_tell_forked)
+# Windows has no fork.
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_tell_forked)
 
 
 class System:

@@ -790,3 +790,13 @@ def test_draining_ends_with_the_first_error_that_is_no_ones(faulty: Watched) -> 
         faulty.shutdown(5)
         faulty.run()
     assert faulty.stats().accepted == 1
+
+
+def test_draining_has_a_bound(reactor: Watched) -> None:
+    """A shutdown accepts no more than the queue can have held; others are refused with it."""
+    factory = Keeping()
+    acceptor = reactor.listen(factory, "127.0.0.1:0", options=ListenOptions(backlog_connections=2))
+    with clients(acceptor, 3):
+        reactor.shutdown(5)
+        reactor.run()
+        assert len(factory.made) == 2

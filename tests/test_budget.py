@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from reactor import BufferOverflow, CloseKind, Limits, MemoryBudget, Stream, UsageError
+from reactor.budget import Level
 from reactor.testing import Network, Simulation
 from tests.testing.kit import Quiet
 
@@ -136,3 +137,33 @@ def test_a_budget_is_a_number_of_bytes(size: Any) -> None:
     """What is none is refused."""
     with pytest.raises(UsageError, match=r"MemoryBudget\.bytes is a whole number from 1 on"):
         MemoryBudget(size)
+
+
+def test_one_alone_is_held_and_then_given_up(house: House) -> None:
+    """A single stream is read no more, once, and aborted above the budget; looking again changes nothing."""
+    only = house.client()
+    only.send(b"x" * 75)
+    house.sim.advance(1)
+    treasurer = house.reactor._treasurer
+    assert treasurer is not None
+    treasurer.look()
+    assert treasurer.level is Level.CALM
+    only.send(b"x" * 20)
+    house.sim.advance(1)
+    treasurer.look()
+    assert treasurer.level is Level.HOLDING
+    house.served[0].write(b"y" * 100 * KILO)
+    house.sim.advance(1)
+    assert house.served[0].reason is not None
+    assert house.reactor.queued == 0
+    assert treasurer.level is Level.CALM
+
+
+def test_who_is_held_may_end(house: House) -> None:
+    """A stream that ends while it is read no more is no trouble when all is over."""
+    only = house.client()
+    only.send(b"x" * 95)
+    house.sim.advance(1)
+    house.served[0].abort()
+    house.sim.advance(1)
+    assert house.reactor.queued == 0

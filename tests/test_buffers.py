@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor import UsageError
-from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW, Outgoing, byte_count
+from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW, Outgoing, Piece, byte_count
 
 
 def drain(queue: Outgoing, most: int = 1 << 30) -> bytes:
@@ -115,3 +115,11 @@ def test_what_is_not_bytes_is_refused(data: Any, hint: str) -> None:
     """Text and others raise, and say what would be right."""
     with pytest.raises(UsageError, match=hint):
         byte_count(data)
+
+
+def test_views_end_before_a_piece_of_a_file() -> None:
+    """Bytes and a file do not go in one call."""
+    queue = Outgoing()
+    queue.append(b"x" * JOIN_BYTES_BELOW)
+    queue.append_piece(Piece(0, 0, 10))
+    assert [len(view) for view in queue.views()] == [JOIN_BYTES_BELOW]

@@ -381,3 +381,57 @@ def test_under_faults_every_callback_is_called_once() -> None:
                 sim.run(timeout=100)
                 started = any("InjectedError" not in str(each.exc) for each in other.raised) or told
                 assert sorted(told) == (list(range(50)) if started else [])
+
+
+def attached(room: Room, act: Any, answer: Any) -> tuple[Told, Any]:
+    """A stream that does *answer* with each chunk that comes, and its peer."""
+
+    @attrs.define(eq=False)
+    class Answers(Told):
+        drained: int = attrs.field(init=False, default=0)
+
+        def on_data(self, data: bytes) -> None:
+            answer(self)
+
+        def on_drain(self) -> None:
+            self.tell("drain")
+
+    here, there = room.sim.sockets.socketpair()
+    there.setblocking(False)
+    return room.reactor.attach(Answers(act), here), there
+
+
+def test_a_pulse_reaches_streams_with_deadlines(room: Room) -> None:
+    """A queue that was high inside a hook drains, deadlines or not; after `end` nobody is told."""
+    stream, there = attached(room, lambda stream: stream.deadline("idle", 50), lambda stream: stream.write(b"p" * 100_000))
+    there.send(b"x")
+    room.sim.advance(1)
+    assert [what for _, what in stream.told] == ["drain"]
+
+    def end(stream: Told) -> None:
+        stream.write(b"p" * 50_000)
+        stream.write(b"p" * 50_000)
+        stream.end()
+
+    ending, other = attached(room, None, end)
+    other.send(b"x")
+    room.sim.advance(1)
+    assert ending.told == []
+    for sock in (there, other):
+        sock.close()
+    room.sim.advance(10)
+
+
+def test_a_close_in_a_hook_may_find_too_much(room: Room) -> None:
+    """What was held back is more than the hard limit: the stream ends by that, not by the close."""
+
+    def answer(stream: Told) -> None:
+        stream.limits = Limits(hard=200_000)
+        stream.write(b"z" * 1_000_000)
+        stream.close()
+
+    stream, there = attached(room, None, answer)
+    there.send(b"x")
+    room.sim.advance(1)
+    assert [what for _, what in stream.told] == ["ERROR"]
+    there.close()

@@ -317,3 +317,25 @@ def test_under_faults_a_proxy_of_pipes_loses_and_doubles_nothing() -> None:
                 whole += sum(client.received == client.message for client in clients)
                 sim.run(timeout=2000)
     assert whole > 50
+
+
+def test_what_comes_for_a_target_that_has_ended_is_dropped(room: Room) -> None:
+    """A target that takes nothing more, and is still open, is left alone."""
+    (one, far_one), (two, far_two) = room.stream(), room.stream()
+    one.pipe_to(two)
+    two.end()
+    with far_one, far_two:
+        far_one.send(b"late")
+        room.sim.advance(1)
+        assert far_two.recv(10) == b""
+    room.sim.advance(10)
+
+
+def test_a_feed_may_be_cancelled_before_it_begins(room: Room) -> None:
+    """Nothing is taken from its iterable then."""
+    stream, far = room.stream()
+    taken: list[int] = []
+    stream.send_from(bytes(taken.append(1) or 1) for _ in range(3)).cancel()
+    with far:
+        room.sim.advance(1)
+        assert not taken

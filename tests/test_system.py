@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -255,3 +256,15 @@ def test_a_kernel_that_tells_less_is_not_believed(monkeypatch: pytest.MonkeyPatc
         assert system.progress(here) is None
         monkeypatch.setitem(sys.modules, "fcntl", None)
         assert system.unread(here) is None
+
+
+@pytest.mark.kernel("files are the machine's")
+def test_a_file_is_read_without_pread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no pread(2), the position is put back."""
+    monkeypatch.delattr(os, "pread")
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    with path.open("rb", buffering=0) as file:
+        file.seek(2)
+        assert System().read_at(file.fileno(), 5, 3) == b"567"
+        assert file.tell() == 2
