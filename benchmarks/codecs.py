@@ -1,18 +1,11 @@
 """What cutting lines costs: 16 small ones in one chunk, as a pipelining client sends them.
 
 Beside `bytes.split`, which finds the lines and does no more, stand our `Lines`, alone and as a `MessageStream` uses it, and
-the other codecs. Each round measures all of them one after the other, so that ratios hold although the machine does
-something else now and then.
-
-    python -m benchmarks.codecs
-
-docs/performance.md has the numbers.
+the other codecs: `python -m benchmarks codecs`.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -75,23 +68,3 @@ def nanoseconds(call: Callable[[], object], calls: int) -> float:
     for _ in range(calls):
         call()
     return (time.process_time_ns() - begin) / calls / LINES
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chunks", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    costs: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(options.rounds):
-        for name, call in CASES.items():
-            costs[name].append(nanoseconds(call, options.chunks))
-    print(f"{LINES} messages of {len(LINE)} bytes in a chunk, {options.chunks} chunks, {options.rounds} rounds")
-    for name, measured in costs.items():
-        ratio = statistics.median(cost / base for cost, base in zip(measured, costs["bytes.split"], strict=True))
-        print(f"{name:26} {statistics.median(measured):7.1f} ns a message   {ratio:5.2f} of bytes.split")
-
-
-if __name__ == "__main__":
-    main()

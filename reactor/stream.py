@@ -148,7 +148,11 @@ class Stream(Handler):
         outgoing = self._outgoing
         if type(outgoing) is Outgoing and not outgoing.corked:
             wanted |= WRITE
-        return wanted if self._extras is None else wanted & self._extras.allowed & ~self._extras.held
+        extras = self._extras
+        if extras is None:
+            return wanted
+        # What is dropped takes no memory, and left unread it would be answered by RST.
+        return wanted & extras.allowed if reading is Reading.DISCARDING else wanted & extras.allowed & ~extras.held
 
     @property
     def buffered(self) -> int:
@@ -418,6 +422,8 @@ class Stream(Handler):
             raise StreamBusy(f"{self.buffered} bytes are still queued; detach when buffered is 0")
         sock = super().detach()
         self._settle()
+        for call in self._last_calls():  # no `on_close` comes for them to be called before
+            self.reactor.call_soon(call)
         return sock
 
     # What the loop calls
@@ -425,7 +431,8 @@ class Stream(Handler):
     def on_readable(self) -> None:  # noqa: C901, PLR0912  # a call more would cost as much as half of it
         """Receive once, and hand over."""
         extras = self._extras
-        size = RECEIVE_BYTES if extras is None else extras.receive_size(self, RECEIVE_BYTES)
+        is_plain = extras is None or extras.is_plain
+        size = RECEIVE_BYTES if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
         if not size:
             return
         try:
@@ -438,8 +445,11 @@ class Stream(Handler):
             if not data:
                 self._peer_ended()
             return
-        if extras is not None and extras.received(self, data):
-            return
+        if extras is not None:
+            if is_plain:
+                extras.deadlines.heard = self.reactor.now
+            elif extras.received(self, data):
+                return
         if self._outgoing is not None:
             self.on_data(data)
             return
@@ -448,7 +458,8 @@ class Stream(Handler):
         held = self._outgoing
         if held is None:
             return
-        if type(held) is bytes and held and self._extras is None:
+        extras = self._extras  # a hook may have asked for some
+        if type(held) is bytes and held and (extras is None or extras.is_plain):
             # The one write of most hooks: straight to the kernel.
             self._outgoing = None
             try:
@@ -458,6 +469,8 @@ class Stream(Handler):
                     self._break(error)
                     return
                 sent = 0
+            if extras is not None:
+                extras.deadlines.moved = self.reactor.time()
             if sent != len(held):
                 self._keep(held, sent)
             elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
@@ -707,7 +720,8 @@ class Stream(Handler):
             return
         self.reactor.note_queued(outgoing.size - size)
         if told := outgoing.told():
-            self._more().tell_sent(self, told)
+            self._more().tell_sent(told)
+            self._tell_later()
         if not outgoing:
             self._outgoing = None
             self._finish_if_flushed()
@@ -825,7 +839,9 @@ class Stream(Handler):
         outgoing, self._outgoing = self._outgoing, None
         if isinstance(outgoing, Outgoing):
             self.reactor.note_queued(-outgoing.size)
-            if untold := outgoing.untold():
+            told, untold = outgoing.told(), outgoing.untold()
+            if told or untold:
+                self._more().tell_sent(told)
                 self._more().tell_unsent(untold, error or NotSent(f"the connection was closed: {self.reason}"))
                 self._tell_later()
 

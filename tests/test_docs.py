@@ -102,12 +102,12 @@ def test_greeter_without_a_server(port: str) -> None:
 
 def test_client(port: str) -> None:
     """The client says who it is connected to, or what each address said."""
-    with running("client", port) as client:
+    with running("visitor", port) as client:
         printed, errors = client.communicate(timeout=PATIENCE)
     assert f"127.0.0.1:{port} Connection refused" in printed
     with running("echo", port):
         connected(port).close()
-        with running("client", port) as client:
+        with running("visitor", port) as client:
             printed, errors = client.communicate(timeout=PATIENCE)
     assert re.fullmatch(rf"connected to (\[::1\]|127\.0\.0\.1):{port}\n", printed)
     assert errors == ""
