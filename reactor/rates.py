@@ -66,7 +66,7 @@ class RateGroup:
 
     def give_back(self, count: int) -> None:
         """Return what was reserved and is not needed."""
-        self._tokens += count
+        self._tokens = min(self.limit.burst, self._tokens + count)
 
     def _fill(self, now: float) -> None:
         if now > self._at:
