@@ -6,6 +6,7 @@ owns everything; the decisions are those of `deadlines`, `rates` and `pipes`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -49,12 +50,14 @@ class Extras:
     pipe: Pipe | None = attrs.field(default=None, init=False)
     sources: list[Source] = attrs.field(factory=list, init=False)
     #: Whom to tell what became of their bytes, before anything else is told.
-    telling: list[tuple[OnSent, BaseException | None]] = attrs.field(factory=list, init=False)
+    telling: deque[tuple[OnSent, BaseException | None]] = attrs.field(factory=deque, init=False)
     _timer: Timer | None = attrs.field(default=None, init=False)
     _reads: RateGroup | None = attrs.field(default=None, init=False)
     _writes: RateGroup | None = attrs.field(default=None, init=False)
     #: The directions in which a share has been waited for, and may now be moved.
     _granted: int = attrs.field(default=0, init=False)
+    #: By direction, what waits for a share that is reserved.
+    _waits: dict[int, Timer] = attrs.field(factory=dict, init=False)
 
     @classmethod
     def begin(cls, now: float) -> Extras:
@@ -86,8 +89,8 @@ class Extras:
 
     def limit(self, reads: RateGroup | None, writes: RateGroup | None) -> None:
         """Keep to these from now on."""
+        self._give_back()
         self._reads, self._writes = reads, writes
-        self.allowed, self._granted = READ | WRITE, 0
 
     def receive_size(self, stream: Stream, most: int) -> int:
         """Return how many bytes to ask the kernel for; if none, the stream will be called again when some may come."""
@@ -126,21 +129,31 @@ class Extras:
         allowance = group.allowance(now)
         if not allowance and self.allowed & bit:
             self.allowed &= ~bit
-            stream.call_later(group.reserve(now), self._grant, stream, bit)
+            self._waits[bit] = stream.call_later(group.reserve(now), self._grant, stream, bit)
             stream.refresh()
         return min(most, allowance)
 
     def _grant(self, stream: Stream, bit: int) -> None:
-        if not self.allowed & bit:
-            self.allowed |= bit
-            self._granted |= bit
-            stream.refresh()
+        del self._waits[bit]
+        self.allowed |= bit
+        self._granted |= bit
+        stream.refresh()
 
     def _take(self, bit: int, group: RateGroup, count: int, now: float) -> None:
         if self._granted & bit:
             self._granted &= ~bit
             group.give_back(group.share)
         group.take(count, now)
+
+    def _give_back(self) -> None:
+        """Return the shares that are reserved and not used: others of the group wait behind them."""
+        for bit, group in ((READ, self._reads), (WRITE, self._writes)):
+            timer = self._waits.pop(bit, None)
+            if timer is not None:
+                timer.cancel()
+            if group is not None and (timer is not None or self._granted & bit):
+                group.give_back(group.share)
+        self.allowed, self._granted = READ | WRITE, 0
 
     # Who waits
 
@@ -154,10 +167,9 @@ class Extras:
         for source in list(self.sources):
             source.go()
 
-    def tell_sent(self, stream: Stream, callbacks: list[OnSent]) -> None:
-        """Have *callbacks* be called soon: their bytes have been sent."""
+    def tell_sent(self, callbacks: list[OnSent]) -> None:
+        """Have *callbacks* be called before `on_close`: their bytes have been sent."""
         self.telling += [(callback, None) for callback in callbacks]
-        stream.call_soon(self._tell)
 
     def tell_unsent(self, callbacks: list[OnSent], error: BaseException) -> None:
         """Have *callbacks* be called before `on_close`: their bytes will never be sent."""
@@ -165,12 +177,12 @@ class Extras:
 
     def last_calls(self) -> list[Callable[[], object]]:
         """Remove and return what is to be called before `on_close`."""
-        telling, self.telling = self.telling, []
+        telling, self.telling = self.telling, deque()
         return [lambda callback=callback, error=error: callback(error) for callback, error in telling]  # type: ignore[misc]
 
     def _tell(self) -> None:
         while self.telling:
-            callback, error = self.telling.pop(0)
+            callback, error = self.telling.popleft()
             callback(error)
 
     # The end
@@ -185,10 +197,11 @@ class Extras:
     def forked(self) -> None:
         """In a child process: nobody writes to the stream by himself, or waits for bytes to go."""
         self.pipe = None
-        self.sources, self.telling = [], []
+        self.sources, self.telling = [], deque()
 
     def closed(self, error: BaseException | None) -> None:
         """The stream is closed: those who are joined to it are told."""
+        self._give_back()
         if self.pipe is not None:
             self.pipe.source_closed()
         sources, self.sources = self.sources, []

@@ -9,6 +9,7 @@ import attrs
 
 from reactor.buffers import Buffer, OnSent
 from reactor.errors import CloseKind, NotSent
+from reactor.states import Pressure
 
 if TYPE_CHECKING:
     from reactor.stream import Stream
@@ -31,6 +32,8 @@ class Pipe:
         """Begin."""
         self.source._more().pipe = self
         self.target._more().sources.append(self)
+        if self.target._pressure is Pressure.HIGH:
+            self.hold()  # it has been told to all who were there
         return self
 
     def cancel(self) -> bool:
@@ -62,7 +65,7 @@ class Pipe:
 
     def source_closed(self) -> None:
         """Break *target* if *source* has broken; else let it finish."""
-        if not self.target.is_open:
+        if not self.target.is_open or self.target.reactor.is_closed:
             return
         if self._was_in_order(self.source):
             self.target.end()
@@ -72,7 +75,7 @@ class Pipe:
     def lost(self, error: BaseException | None) -> None:
         """Break *source* if *target* has broken; else close it, unless it has nothing more to pass on."""
         self.source._more().pipe = None
-        if not self.source.is_open:
+        if not self.source.is_open or self.source.reactor.is_closed:  # a reactor that is closed closes both
             return
         if not self._was_in_order(self.target):
             self.source.abort()
@@ -111,8 +114,9 @@ class Feed:
 
     def go(self) -> None:
         """There is room again."""
-        self._waits = False
-        self._pump()
+        if self._waits:  # else it is at it, or will be soon
+            self._waits = False
+            self._pump()
 
     def lost(self, error: BaseException | None) -> None:
         """The stream is closed."""
@@ -141,16 +145,19 @@ class Feed:
         stream.call_soon(self._pump)
 
     def _finish(self, error: BaseException | None) -> None:
-        """Close the iterable, and tell whoever waits for the last byte, if it will not come."""
+        """Have the iterable be closed, and whoever waits for the last byte be told, if it will not come."""
         if self._is_over:
             return
         self._is_over = True
         extras = self._stream._more()
         if self in extras.sources:
             extras.sources.remove(self)
+        if error is None:
+            return
         close = getattr(self._chunks, "close", None)
-        if close is not None and error is not None:
-            close()
-        if self._on_sent is not None and error is not None:
+        if close is not None:
+            # Not here: it may raise, and it may be the iterable itself that has closed the stream.
+            extras.tell_unsent([lambda _: close()], error)
+        if self._on_sent is not None:
             extras.tell_unsent([self._on_sent], error)
-            self._stream._tell_later()
+        self._stream._tell_later()

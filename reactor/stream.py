@@ -144,7 +144,11 @@ class Stream(Handler):
         outgoing = self._outgoing
         if type(outgoing) is Outgoing and not outgoing.corked:
             wanted |= WRITE
-        return wanted if self._extras is None else wanted & self._extras.allowed & ~self._extras.held
+        extras = self._extras
+        if extras is None:
+            return wanted
+        # What is dropped takes no memory, and left unread it would be answered by RST.
+        return wanted & extras.allowed if reading is Reading.DISCARDING else wanted & extras.allowed & ~extras.held
 
     @property
     def buffered(self) -> int:
@@ -414,6 +418,8 @@ class Stream(Handler):
             raise StreamBusy(f"{self.buffered} bytes are still queued; detach when buffered is 0")
         sock = super().detach()
         self._settle()
+        for call in self._last_calls():  # no `on_close` comes for them to be called before
+            self.reactor.call_soon(call)
         return sock
 
     # What the loop calls
@@ -670,7 +676,8 @@ class Stream(Handler):
             return
         self.reactor.note_queued(outgoing.size - size)
         if told := outgoing.told():
-            self._more().tell_sent(self, told)
+            self._more().tell_sent(told)
+            self._tell_later()
         if not outgoing:
             self._outgoing = None
             self._finish_if_flushed()
@@ -786,7 +793,9 @@ class Stream(Handler):
         outgoing, self._outgoing = self._outgoing, None
         if isinstance(outgoing, Outgoing):
             self.reactor.note_queued(-outgoing.size)
-            if untold := outgoing.untold():
+            told, untold = outgoing.told(), outgoing.untold()
+            if told or untold:
+                self._more().tell_sent(told)
                 self._more().tell_unsent(untold, error or NotSent(f"the connection was closed: {self.reason}"))
                 self._tell_later()
 
