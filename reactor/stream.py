@@ -324,8 +324,8 @@ class Stream(Handler):
             NotConnected: one of them has no connection.
             UsageError: they are one, belong to two reactors, or this one is piped already.
         """
-        for each in (self, other):
-            each._check_open()
+        self._check_open(may_end=True)
+        other._check_open()
         if self is other or self.reactor is not other.reactor:
             raise UsageError("a pipe joins two streams of one reactor")
         if self._more().pipe is not None:
@@ -811,10 +811,11 @@ class Stream(Handler):
         return self._extras
 
     def _check_open(self, *, may_end: bool = False) -> None:
-        """Raise unless there is a connection, and, unless it *may_end*, this direction is open."""
+        """Raise unless there is a connection, and, unless it *may_end*, this side has not ended this direction."""
         if self._life is not Life.LIVE:
             raise NotConnected(f"{type(self).__name__} has no connection")
-        if not may_end and self._writing is not Writing.OPEN:
+        # BROKEN is the peer's doing, of which the program need not know yet.
+        if not may_end and self._writing is not Writing.OPEN and self._writing is not Writing.BROKEN:
             raise StreamClosed(f"{type(self).__name__} takes nothing more: {self._writing.name}")
         self.reactor.check()
 

@@ -488,7 +488,9 @@ class Run:
                 self.hold(total == reactor.queued, f"{reactor.queued} bytes are said to be queued, and {total} are")
         for listener in self.listeners:
             if listener.is_open:
-                live = sum(each._sponsor is listener and isinstance(each, (Worker, Front)) for each in listener.reactor.handlers)
+                live = sum(
+                    each._sponsor is listener and isinstance(each, (Worker, Front)) for each in listener.reactor.handlers
+                )
                 self.hold(live == listener.connections, f"{listener.connections} are counted, and {live} live")
         self.hold(self.sim.journal.count <= JOURNAL_MAX, "much is done, and nothing comes of it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import Any
@@ -212,7 +213,7 @@ def test_relief_gives_a_feed_no_second_turn(room: Room) -> None:
 
 
 def test_a_stream_that_is_held_reads_what_it_drops(room: Room) -> None:
-    """A stream that the budget holds, and that is closed, reads to its peer's end, so that no RST destroys its last bytes."""
+    """A stream that the budget holds, and that is closed, reads to its peer's end, so that no RST follows."""
     stream, far = room.stream()
     stream._hold_reading(on=True)
     stream.write(b"last words")
@@ -283,3 +284,25 @@ def test_a_reactor_with_pipes_can_be_closed(room: Room, first: int) -> None:
     streams[first].pipe_to(streams[1 - first])
     room.reactor.close()
     assert [stream.reason.kind for stream in streams if stream.reason] == [CloseKind.SHUTDOWN] * 2
+
+
+def test_a_feed_to_a_peer_that_is_gone_is_told(room: Room) -> None:
+    """What the peer has broken is no error of who sends: the feed ends, and `on_sent` hears it, as with `write`."""
+    stream, _ = room.stream()
+    stream._break(BrokenPipeError(errno.EPIPE, "gone"))
+    assert stream.is_open
+    stream.send_from([b"x"], room.hear)
+    room.reactor.run_once(0)
+    room.sim.advance(1)
+    assert room.told == ["NotSent"]
+    assert room.reactor.raised == []
+
+
+def test_a_stream_that_has_ended_its_own_half_can_be_piped(room: Room) -> None:
+    """What it still reads goes to the other one."""
+    (source, far), (target, other) = room.stream(), room.stream()
+    source.end()
+    source.pipe_to(target)
+    far.send(b"hello")
+    room.sim.advance(0.1)
+    assert other.recv(10) == b"hello"
