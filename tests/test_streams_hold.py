@@ -306,3 +306,21 @@ def test_a_stream_that_has_ended_its_own_half_can_be_piped(room: Room) -> None:
     far.send(b"hello")
     room.sim.advance(0.1)
     assert other.recv(10) == b"hello"
+
+
+def test_a_notice_is_told_also_if_the_peer_takes_no_more(room: Room) -> None:
+    """Whoever is answered False hears by `on_sent` that nothing was sent; not after `on_close`."""
+    stream, _ = room.stream()
+    stream._break(BrokenPipeError(errno.EPIPE, "gone"))
+    assert stream.write(b"x", room.hear) is False
+    assert stream.writelines([b"x", b"y"], room.hear) is False
+    assert stream.writelines([b"x", b"y"]) is False
+    with TemporaryFile() as file:
+        assert stream.send_file(file, on_sent=room.hear) is False
+    room.reactor.run_once(0)
+    assert room.told == ["BrokenPipeError"] * 3
+    room.far[0].close()
+    room.sim.advance(1)
+    assert stream.write(b"x", room.hear) is False
+    room.sim.advance(1)
+    assert room.told == ["BrokenPipeError"] * 3
