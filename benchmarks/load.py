@@ -29,7 +29,7 @@ from reactor import CloseKind, CloseReason, Codec, Lines, MessageStream, Reactor
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CHUNK = b"x" * 16384
-FILL_SECONDS, MEASURE_SECONDS = 15.0, 4.0
+FILL_SECONDS, MEASURE_SECONDS = 25.0, 4.0
 DEADLINE_SECONDS, DRIP_SECONDS = 5.0, 1.0
 
 
@@ -81,8 +81,8 @@ def fast(socks: list[socket.socket], trickle: list[socket.socket], seconds: floa
                 with contextlib.suppress(BlockingIOError):
                     sock.recv(1)
         for key, _ in selector.select(0.05):
+            assert isinstance(key.fileobj, socket.socket)
             sock = key.fileobj
-            assert isinstance(sock, socket.socket)
             missing[sock] -= len(sock.recv(65536))
             if not missing[sock]:
                 done += 1
@@ -206,8 +206,8 @@ def drip(count: int) -> bool:
             worst = max(worst, time.monotonic() - asked)
             answers += 1
             for key, _ in selector.select(0.005):
+                assert isinstance(key.fileobj, socket.socket)
                 sock = key.fileobj
-                assert isinstance(sock, socket.socket)
                 selector.unregister(sock)
                 lives.append(time.monotonic() - socks.pop(sock))
                 sock.close()

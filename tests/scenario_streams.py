@@ -476,10 +476,10 @@ class Run:
 
     def until(self, predicate: Callable[[], object], message: str) -> None:
         """Run until *predicate* holds, or anything is wrong."""
-        self.hold(self.sim.run(until=lambda: self.look() or predicate(), timeout=RUN_SECONDS), message)
+        self.hold(self.sim.run(until=lambda: self.look() and predicate(), timeout=RUN_SECONDS), message)
 
-    def look(self) -> None:
-        """After every pass: sums are right."""
+    def look(self) -> bool:
+        """After every pass: sums are right. True, or it raises."""
         if self.wrong:
             raise self.wrong[0]
         for reactor in self.reactors.values():
@@ -493,6 +493,7 @@ class Run:
                 )
                 self.hold(live == listener.connections, f"{listener.connections} are counted, and {live} live")
         self.hold(self.sim.journal.count <= JOURNAL_MAX, "much is done, and nothing comes of it")
+        return True
 
 
 class _Silent:
