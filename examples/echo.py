@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
+import sys
 
 import attrs
 
@@ -47,15 +48,25 @@ def main() -> None:
         help="where to listen: HOST:PORT, :PORT for every interface, or unix:PATH; port 0 means any free one"
         " (default: %(default)s)",
     )
+    parser.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=float,
+        default=30.0,
+        help="how long SIGTERM lets connections finish; if some have to be cut then, the exit status is 1"
+        " (default: %(default)g)",
+    )
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt), Reactor() as reactor:
         try:
             acceptor = reactor.listen(Echo, options.bind)
         except (AddressError, ListenError) as error:
             parser.error(str(error))
-        reactor.on_signal(signal.SIGTERM, reactor.shutdown)
+        reactor.on_signal(signal.SIGTERM, reactor.shutdown, options.grace)
         print("listening on", ", ".join(map(str, acceptor.addresses)), flush=True)
         reactor.run()
+        if reactor.cut:
+            sys.exit(f"{len(reactor.cut)} were cut off")
 
 
 if __name__ == "__main__":

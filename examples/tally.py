@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import signal
+import sys
 from collections import Counter
 
 import attrs
@@ -99,6 +100,8 @@ def main() -> None:
         reactor.on_signal(signal.SIGTERM, reactor.shutdown)
         print("listening on", ", ".join(map(str, acceptor.addresses)), flush=True)
         reactor.run()
+        if reactor.cut:
+            sys.exit(f"{len(reactor.cut)} were cut off")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ class Stream(Handler):
         Args:
             data: the bytes.
             on_sent: called once, from the loop: with None when the kernel has taken the last of them, or with an error if
-                it never will. That says nothing of the peer.
+                it never will. That says nothing of the peer. Not after `on_close`.
 
         Returns:
             False if the peer takes no more, so that *data* was dropped; `on_close` follows or has been.
@@ -217,7 +217,7 @@ class Stream(Handler):
             UsageError: *data* is not bytes, a bytearray or a contiguous memoryview.
         """
         if self._writing is not _OPEN:
-            return self._refuse_write()
+            return self._refuse_write(on_sent)
         if self.reactor.debug:
             self.reactor.check()
         outgoing = self._outgoing
@@ -245,10 +245,8 @@ class Stream(Handler):
     def writelines(self, chunks: Iterable[Buffer], on_sent: OnSent | None = None) -> bool:
         """Like `write` for all *chunks*, in order, in as few calls of the kernel as it takes."""
         with self.corked():
-            for chunk in chunks:
-                if not self.write(chunk):
-                    return False
-            return on_sent is None or self.write(b"", on_sent)
+            went = all(map(self.write, chunks))
+            return went if on_sent is None else self.write(b"", on_sent)
 
     @contextmanager
     def corked(self) -> Iterator[None]:
@@ -284,7 +282,7 @@ class Stream(Handler):
             UsageError: no such file, an offset or a count below 0, or more than the file has.
         """
         if self._writing is not _OPEN:
-            return self._refuse_write()
+            return self._refuse_write(on_sent)
         self.reactor.check()
         fd = file if isinstance(file, int) else file.fileno()
         try:
@@ -328,8 +326,8 @@ class Stream(Handler):
             NotConnected: one of them has no connection.
             UsageError: they are one, belong to two reactors, or this one is piped already.
         """
-        for each in (self, other):
-            each._check_open()
+        self._check_open(may_end=True)
+        other._check_open()
         if self is other or self.reactor is not other.reactor:
             raise UsageError("a pipe joins two streams of one reactor")
         if self._more().pipe is not None:
@@ -804,11 +802,14 @@ class Stream(Handler):
             return self._ending
         return CloseReason(errnos.ending(error), error)
 
-    def _refuse_write(self) -> bool:
+    def _refuse_write(self, on_sent: OnSent | None) -> bool:
         if self._writing is Writing.IDLE:
             raise NotConnected(f"{type(self).__name__} has no connection to write to yet; wait for on_connect")
         reason = self.reason or self._ending
         if reason is not None and reason.kind not in _OURS:
+            if on_sent is not None and self._life is not Life.OVER:
+                self._more().tell_unsent([on_sent], reason.error or NotSent(f"the connection was closed: {reason}"))
+                self._tell_later()
             return False
         raise StreamClosed(f"{type(self).__name__} was written to after end(), close() or abort()")
 
@@ -856,10 +857,11 @@ class Stream(Handler):
         return self._extras
 
     def _check_open(self, *, may_end: bool = False) -> None:
-        """Raise unless there is a connection, and, unless it *may_end*, this direction is open."""
+        """Raise unless there is a connection, and, unless it *may_end*, this side has not ended this direction."""
         if self._life is not Life.LIVE:
             raise NotConnected(f"{type(self).__name__} has no connection")
-        if not may_end and self._writing is not Writing.OPEN:
+        # BROKEN is the peer's doing, of which the program need not know yet.
+        if not may_end and self._writing is not Writing.OPEN and self._writing is not Writing.BROKEN:
             raise StreamClosed(f"{type(self).__name__} takes nothing more: {self._writing.name}")
         self.reactor.check()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import Any
@@ -285,3 +286,43 @@ def test_a_reactor_with_pipes_can_be_closed(room: Room, first: int) -> None:
     streams[first].pipe_to(streams[1 - first])
     room.reactor.close()
     assert [stream.reason.kind for stream in streams if stream.reason] == [CloseKind.SHUTDOWN] * 2
+
+
+def test_a_feed_to_a_peer_that_is_gone_is_told(room: Room) -> None:
+    """What the peer has broken is no error of who sends: the feed ends, and `on_sent` hears it, as with `write`."""
+    stream, _ = room.stream()
+    stream._break(BrokenPipeError(errno.EPIPE, "gone"))
+    assert stream.is_open
+    stream.send_from([b"x"], room.hear)
+    room.reactor.run_once(0)
+    room.sim.advance(1)
+    assert room.told == ["NotSent"]
+    assert room.reactor.raised == []
+
+
+def test_a_stream_that_has_ended_its_own_half_can_be_piped(room: Room) -> None:
+    """What it still reads goes to the other one."""
+    (source, far), (target, other) = room.stream(), room.stream()
+    source.end()
+    source.pipe_to(target)
+    far.send(b"hello")
+    room.sim.advance(0.1)
+    assert other.recv(10) == b"hello"
+
+
+def test_a_notice_is_told_also_if_the_peer_takes_no_more(room: Room) -> None:
+    """Whoever is answered False hears by `on_sent` that nothing was sent; not after `on_close`."""
+    stream, _ = room.stream()
+    stream._break(BrokenPipeError(errno.EPIPE, "gone"))
+    assert stream.write(b"x", room.hear) is False
+    assert stream.writelines([b"x", b"y"], room.hear) is False
+    assert stream.writelines([b"x", b"y"]) is False
+    with TemporaryFile() as file:
+        assert stream.send_file(file, on_sent=room.hear) is False
+    room.reactor.run_once(0)
+    assert room.told == ["BrokenPipeError"] * 3
+    room.far[0].close()
+    room.sim.advance(1)
+    assert stream.write(b"x", room.hear) is False
+    room.sim.advance(1)
+    assert room.told == ["BrokenPipeError"] * 3
