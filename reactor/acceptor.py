@@ -261,7 +261,7 @@ class Acceptor(Handler):
         """Accept as many as came the last time; double that while there are more, so that one more call to learn that
         nobody waits is made seldom, and a flood is taken in batches.
         """
-        reactor = self.reactor
+        reactor, family = self.reactor, listener.family
         for accepted in range(self._batch):
             try:
                 sock, raw = listener.accept()
@@ -272,7 +272,7 @@ class Acceptor(Handler):
                 continue
             reactor.counts["accepted"] += 1
             self._rest = REST_SECONDS_MIN
-            self._welcome(sock, from_kernel(listener.family, raw))
+            self._welcome(sock, from_kernel(family, raw))
             if not self.is_open or self._pauses or reactor.is_inherited:
                 return
         self._batch = min(2 * self._batch, self.options.accepts_per_pass)

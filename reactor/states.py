@@ -31,7 +31,13 @@ def move(table: Mapping[S, Mapping[E, S]], state: S, event: E) -> S:
         raise IllegalMove(f"{type(state).__name__}.{state.name} has no move {event.name}") from None
 
 
-class Life(Enum):
+class _Key(Enum):
+    """Looked up in tables, for each move twice: by identity, in C, since `Enum` hashes its name, in Python."""
+
+    __hash__ = object.__hash__
+
+
+class Life(_Key):
     """A handler, from its construction to its last hook."""
 
     NEW = auto()  # made by the user; no descriptor
@@ -41,7 +47,7 @@ class Life(Enum):
     OVER = auto()  # nothing is ever called again
 
 
-class LifeEvent(Enum):
+class LifeEvent(_Key):
     """What moves a handler through its life."""
 
     CLAIM = auto()  # `connect` took it
@@ -62,7 +68,7 @@ LIFE: Mapping[Life, Mapping[LifeEvent, Life]] = {
 }
 
 
-class Reading(Enum):
+class Reading(_Key):
     """The incoming half of a stream."""
 
     IDLE = auto()  # no connection yet
@@ -73,7 +79,7 @@ class Reading(Enum):
     CLOSED = auto()
 
 
-class ReadingEvent(Enum):
+class ReadingEvent(_Key):
     """What moves the incoming half."""
 
     OPEN = auto()
@@ -116,7 +122,7 @@ READING: Mapping[Reading, Mapping[ReadingEvent, Reading]] = {
 }
 
 
-class Writing(Enum):
+class Writing(_Key):
     """The outgoing half of a stream."""
 
     IDLE = auto()  # no connection yet
@@ -127,7 +133,7 @@ class Writing(Enum):
     CLOSED = auto()
 
 
-class WritingEvent(Enum):
+class WritingEvent(_Key):
     """What moves the outgoing half."""
 
     OPEN = auto()
@@ -160,7 +166,7 @@ WRITING: Mapping[Writing, Mapping[WritingEvent, Writing]] = {
 }
 
 
-class Pressure(Enum):
+class Pressure(_Key):
     """What the program has been told of a stream's write queue."""
 
     LOW = auto()  # go on
@@ -168,7 +174,7 @@ class Pressure(Enum):
     HIGH = auto()  # `on_pause` was called
 
 
-class PressureEvent(Enum):
+class PressureEvent(_Key):
     """What moves the pressure."""
 
     RISE = auto()  # over the high mark
@@ -183,7 +189,7 @@ PRESSURE: Mapping[Pressure, Mapping[PressureEvent, Pressure]] = {
 }
 
 
-class Connecting(Enum):
+class Connecting(_Key):
     """One attempt to connect one socket."""
 
     NEW = auto()
@@ -192,7 +198,7 @@ class Connecting(Enum):
     DONE = auto()  # connected, failed or given up
 
 
-class ConnectingEvent(Enum):
+class ConnectingEvent(_Key):
     """What moves an attempt."""
 
     PEND = auto()
@@ -216,7 +222,7 @@ CONNECTING: Mapping[Connecting, Mapping[ConnectingEvent, Connecting]] = {
 }
 
 
-class Dialing(Enum):
+class Dialing(_Key):
     """A dial, from `connect` to its end."""
 
     NEW = auto()
@@ -225,7 +231,7 @@ class Dialing(Enum):
     DONE = auto()  # connected, failed or given up
 
 
-class DialingEvent(Enum):
+class DialingEvent(_Key):
     """What moves a dial."""
 
     START = auto()
@@ -241,7 +247,7 @@ DIALING: Mapping[Dialing, Mapping[DialingEvent, Dialing]] = {
 }
 
 
-class Socks(Enum):
+class Socks(_Key):
     """A conversation with a SOCKS5 proxy (RFC 1928): for which answer of its it waits."""
 
     METHOD = auto()  # how we are to say who we are
@@ -250,7 +256,7 @@ class Socks(Enum):
     OPEN = auto()  # what comes now is the target's
 
 
-class SocksEvent(Enum):
+class SocksEvent(_Key):
     """What a SOCKS5 proxy says."""
 
     ASK_NOTHING = auto()
@@ -267,7 +273,7 @@ SOCKS: Mapping[Socks, Mapping[SocksEvent, Socks]] = {
 }
 
 
-class Reconnecting(Enum):
+class Reconnecting(_Key):
     """A client that stays connected."""
 
     NEW = auto()
@@ -278,7 +284,7 @@ class Reconnecting(Enum):
     STOPPED = auto()  # by its user, by an error that will not go away, or with the reactor
 
 
-class ReconnectingEvent(Enum):
+class ReconnectingEvent(_Key):
     """What moves a client that stays connected."""
 
     TRY = auto()

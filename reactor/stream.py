@@ -494,13 +494,18 @@ class Stream(Handler):
         self._reading = move(READING, self._reading, ReadingEvent.OPEN)
         self._writing = move(WRITING, self._writing, WritingEvent.OPEN)
         # Best effort: the peer may have reset already (getpeername: ENOTCONN, EINVAL on macOS).
-        with suppress(OSError):
-            self._local = local or from_kernel(sock.family, sock.getsockname())
-        with suppress(OSError):
-            self._peer = peer or from_kernel(sock.family, sock.getpeername())
-        if isinstance(self._local, Inet):
-            with suppress(OSError):  # EINVAL on macOS, when the peer is gone already
+        if local is None:
+            with suppress(OSError):
+                local = from_kernel(sock.family, sock.getsockname())
+        if peer is None:
+            with suppress(OSError):
+                peer = from_kernel(sock.family, sock.getpeername())
+        self._local, self._peer = local, peer
+        if isinstance(local, Inet):
+            try:  # noqa: SIM105  # a context manager would cost more than the call
                 sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            except OSError:  # EINVAL on macOS, when the peer is gone already
+                pass
 
     def _opened(self) -> None:
         if self.reactor.instruments is not None:
@@ -595,8 +600,9 @@ class Stream(Handler):
         """Send the FIN when it is due and the queue is empty."""
         if self._writing is Writing.FINISHING and self._outgoing is None:
             self._writing = move(WRITING, self._writing, WritingEvent.FLUSHED)
-            with suppress(OSError):  # ENOTCONN: the peer was faster (macOS)
-                self.sock.shutdown(SHUT_WR)
+            if self._reading is not Reading.ENDED:  # else both ends are over: closing, which comes next, sends the FIN
+                with suppress(OSError):  # ENOTCONN: the peer was faster (macOS)
+                    self.sock.shutdown(SHUT_WR)
             if self._deadline is not None:  # of the flush
                 self._deadline.cancel()
                 self._deadline = None

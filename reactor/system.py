@@ -417,9 +417,11 @@ def _ioctl(sock: Socket, name: str) -> int | None:
 
 def close(sock: socket.socket, *, reset: bool = False) -> None:
     """Close *sock*; with *reset* by RST, so that the peer cannot take what it has for the whole (tcp(7), SO_LINGER)."""
-    with contextlib.suppress(OSError):
-        if reset:
+    if reset:
+        with contextlib.suppress(OSError):
             # struct linger is two ints, on Windows two shorts
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
-    with contextlib.suppress(OSError):  # BSDs report the peer's reset here; the descriptor is gone all the same
+    try:  # noqa: SIM105  # a context manager would cost more than the call
         sock.close()
+    except OSError:  # BSDs report the peer's reset here; the descriptor is gone all the same
+        pass
