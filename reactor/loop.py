@@ -375,7 +375,8 @@ class Loop:
         Raises:
             DelayError: *delay* is not a finite number.
         """
-        return self.call_at(self._clock() + seconds(delay), callback, *args, owner=owner)
+        self.check()
+        return self.timers.add(self._clock() + seconds(delay), callback, args, owner)
 
     def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
         """Call *callback* once, when `time()` has reached *due*.
@@ -436,7 +437,8 @@ class Loop:
         if not self._open:
             self._check_inherited()
             raise ReactorClosed("the reactor is closed; make a new one")
-        self.check_thread()
+        if self._thread is not None:
+            self.check_thread()
 
     def check_welcome(self) -> None:
         """Raise unless new handlers are taken."""

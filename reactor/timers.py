@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -33,6 +33,8 @@ def seconds(delay: float, what: str = "a delay") -> float:
         DelayError: *delay* is NaN, infinite, or no number.
     """
     try:
+        if type(delay) is float and 0.0 <= delay < inf:
+            return delay  # nearly always, and so the first question
         if isfinite(delay):
             return max(0.0, float(delay))
     except (TypeError, OverflowError):
@@ -117,7 +119,16 @@ class TimerQueue:
     ) -> Timer:
         """Return a new timer that is due at the moment *due*."""
         timer = Timer(self, callback, args, owner)
-        self.set(timer, due)
+        if callback is None:
+            return timer
+        # As in `set`, for one that is nowhere yet.
+        if owner is None:
+            self.waiting += 1
+        else:
+            self._enlist(timer)
+        timer.due, timer._order = due, next(self._orders)
+        timer._entry = entry = (due, timer._order, timer)
+        heappush(self._heap, entry)
         return timer
 
     def set(self, timer: Timer, due: float) -> None:
