@@ -294,7 +294,7 @@ class Dial:
         return timer
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)  # as its base, which would lose it
 class _Try(Connector):
     """One of a dial's attempts."""
 
