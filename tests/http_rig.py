@@ -25,6 +25,8 @@ from tests.kit import PATIENCE
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "examples" / "http_lite" / "deploy"
 DEMO = ("--app", "examples.http_lite.demo:app")
+#: Of tests that come in numbers, and all from one address.
+MANY = ("--limit", "connections_per_peer=1000")
 #: What a client may take before it counts as stuck. Seconds.
 CLIENT_SECONDS = 10.0
 
@@ -79,6 +81,8 @@ class Serving:
     output: Path
     errors: Path
     port: int = 0
+    #: Of a WSGI application.
+    threads: int = 0
 
     @property
     def url(self) -> str:
@@ -219,7 +223,9 @@ def haproxy(place: Path, one: int, two: int) -> Iterator[int]:
         yield port
 
 
-def read_answer(sock: socket.socket, rest: bytearray | None = None) -> tuple[int, dict[str, str], bytes]:
+def read_answer(
+    sock: socket.socket, rest: bytearray | None = None, *, bodiless: bool = False
+) -> tuple[int, dict[str, str], bytes]:
     """Read one answer from *sock*: status, fields, body. What came after it is left in *rest*, for the next one."""
     read = bytearray() if rest is None else rest
     while b"\r\n\r\n" not in read:
@@ -229,6 +235,9 @@ def read_answer(sock: socket.socket, rest: bytearray | None = None) -> tuple[int
     first, *lines = head.decode("latin-1").split("\r\n")
     fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = bytearray()
+    status = int(first.split()[1])
+    if bodiless or status in (204, 304):
+        return status, fields, b""
     if fields.get("transfer-encoding") == "chunked":
         while True:
             while b"\r\n" not in read:
@@ -246,7 +255,7 @@ def read_answer(sock: socket.socket, rest: bytearray | None = None) -> tuple[int
             _more(sock, read)
         body += read[: int(fields.get("content-length", "0"))]
         del read[: len(body)]
-    return int(first.split()[1]), fields, bytes(body)
+    return status, fields, bytes(body)
 
 
 def _more(sock: socket.socket, read: bytearray) -> None:

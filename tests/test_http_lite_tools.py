@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from tests.http_rig import DEMO, Serving, haproxy, is_open, nginx, read_answer, run, serving, tool, until
+from tests.http_rig import DEMO, MANY, Serving, haproxy, is_open, nginx, read_answer, run, serving, tool, until
 from tests.kit import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server is ended by SIGTERM")
@@ -42,7 +42,7 @@ def furnish(root: Path) -> Path:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A directory and the demonstration, with an access log; all clients here have one address."""
     place = tmp_path_factory.mktemp("server")
-    with serving(place, *DEMO, "--per-peer", "1000", str(furnish(place / "root"))) as made:
+    with serving(place, *DEMO, *MANY, str(furnish(place / "root"))) as made:
         yield made
 
 
@@ -242,7 +242,7 @@ def pair(place: Path, *arguments: str) -> Iterator[tuple[Serving, Serving, int]]
     """Two servers, the first one with *arguments*, and HAProxy in front of them."""
     for name in ("one", "two", "haproxy"):
         (place / name).mkdir()
-    both = (*DEMO, "--per-peer", "1000")
+    both = (*DEMO, *MANY)
     with serving(place / "one", *both, *arguments) as one, serving(place / "two", *both) as two:
         with haproxy(place / "haproxy", one.port, two.port) as port:
             yield one, two, port
