@@ -1,7 +1,8 @@
-"""HTTP-lite: serves a directory to browsers, with keep-alive, pipelining, back-pressure and deadlines.
+"""HTTP-lite: serves directories and applications over HTTP/1.1, within limits and deadlines, on one thread.
 
-Read it from below: `request` (bytes in, requests out), `files` (a URL's path to what it names), `response`, `listing` and
-`log` (what goes out), `connection` (when it goes out), `__main__` (the wiring). Only `connection` knows a socket.
+Read it from below: `options` (every limit), `request` (bytes in, requests out), `response` (what goes out), `files` (what a
+path names), `static` and `listing` (what is answered of that), `app` and `wsgi` (what others answer), `log`, `connection`
+(when what goes out), `__main__` (the wiring). Only `connection` knows a socket.
 
 Run it, and open the address that it prints in a browser::
 

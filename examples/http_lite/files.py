@@ -1,4 +1,4 @@
-"""Files: what a request's target names, below one directory and never outside of it.
+"""Files: what a request's path names, below one directory and never outside of it.
 
 Every component of a path is opened by itself, relative to the directory before it and without following symbolic links, so
 that nobody can exchange one for a link between a check and its use. Only when a link is in the way is the path resolved; if
@@ -42,8 +42,6 @@ _STATUS_OF_ERROR = {
     **dict.fromkeys([errno.EMFILE, errno.ENFILE, errno.ENOMEM], 503),
 }
 
-#: RFC 9112, 3.2.2: the absolute form, whose authority the Host field repeats.
-_ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: What no name contains. On Windows these would lead to other directories, drives and streams.
 _NOT_IN_NAMES = re.compile(rb"[/\0\\:]" if os.name == "nt" else rb"[/\0]")
@@ -69,7 +67,8 @@ class File:
 
     fd: int
     size: int
-    content_type: bytes
+    changed_ns: int
+    content_type: str
 
     def close(self) -> None:
         """Close the descriptor. Closing twice is allowed."""
@@ -106,50 +105,32 @@ Found: TypeAlias = "File | Folder | Elsewhere | Nothing"
 
 
 @lru_cache(maxsize=1024)
-def content_type(suffix: str) -> bytes:
+def content_type(suffix: str) -> str:
     """Return the media type for a file name's *suffix*: the last one, with its dot."""
     kind, encoding = mimetypes.guess_type("file" + suffix)
     if encoding:  # an archive is sent as what it is, not as what is in it
         kind = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(encoding)
     kind = _TYPES.get(suffix.lower(), kind) or "application/octet-stream"
-    return f"{kind}; charset=utf-8".encode() if kind.startswith("text/") else kind.encode()
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def names_of(target: str) -> tuple[bytes, ...]:
-    """Return the names that lead to what *target* means; the last one is empty for a directory.
+def names_of(path: str) -> tuple[bytes, ...]:
+    """Return the names that lead to what an escaped *path* means; the last one is empty for a directory.
 
     Raises:
         ValueError: there is no such path, for whatever server: not absolute, a broken escape, NUL, a name with a
             slash in it, `.` or `..`, which clients resolve themselves (RFC 3986, 6.2.2.3).
         FileNotFoundError: an empty name within; nobody is sent to `//elsewhere` from here.
     """
-    path = path_of(target)
-    if "%" in path:
-        if _BAD_ESCAPE.search(path):
-            raise ValueError("a broken escape")
-        names = tuple(map(unquote_to_bytes, path[1:].split("/")))
-    else:
-        names = tuple(path[1:].encode("latin-1").split(b"/"))
+    if not path.startswith("/") or _BAD_ESCAPE.search(path):
+        raise ValueError("no path, or a broken escape")
+    names = tuple(map(unquote_to_bytes, path[1:].encode("latin-1").split(b"/")))
     for name in names:
         if name in (b".", b"..") or _NOT_IN_NAMES.search(name):
             raise ValueError("no name of a file")
     if b"" in names[:-1]:
         raise FileNotFoundError(errno.ENOENT, "an empty name")
     return names
-
-
-def path_of(target: str) -> str:
-    """Return the path of *target*, still escaped, without query and fragment.
-
-    Raises:
-        ValueError: it has none: `*` or an authority (RFC 9112, 3.2.3 and 3.2.4).
-    """
-    if not target.startswith("/"):
-        absolute = _ABSOLUTE.match(target)
-        if absolute is None:
-            raise ValueError("no path")
-        target = "/" + target[absolute.end() :].removeprefix("/")
-    return target.partition("?")[0].partition("#")[0]
 
 
 def _real_path(path: str | bytes | os.PathLike[str]) -> bytes:
@@ -166,26 +147,23 @@ class Files:
 
     root: bytes = attrs.field(converter=_real_path)
 
-    def find(self, target: str) -> Found:
-        """Return what *target* names."""
+    def find(self, path: str) -> Found:
+        """Return what *path* names, which is escaped and has no query."""
         try:
-            names = names_of(target)
-            return self._folder(names[:-1], target) if not names[-1] else self._file(names, target)
+            names = names_of(path)
+            return self._folder(names[:-1]) if not names[-1] else self._file(names, path)
         except ValueError:
             return Nothing(400)
         except OSError as error:
             return Nothing(_STATUS_OF_ERROR.get(error.errno or 0, 500))
 
-    def _file(self, names: tuple[bytes, ...], target: str) -> Found:
+    def _file(self, names: tuple[bytes, ...], path: str) -> Found:
         fd, info = self._open(names)
         if fd >= 0:
-            return File(fd, info.st_size, content_type(os.path.splitext(os.fsdecode(names[-1]))[1]))
-        if not stat.S_ISDIR(info.st_mode):
-            return Nothing(404)
-        query = target.partition("?")
-        return Elsewhere(f"{path_of(target)}/{query[1]}{query[2].partition('#')[0]}")
+            return _opened(fd, info, os.path.splitext(os.fsdecode(names[-1]))[1])
+        return Elsewhere(path + "/") if stat.S_ISDIR(info.st_mode) else Nothing(404)
 
-    def _folder(self, names: tuple[bytes, ...], target: str) -> Found:
+    def _folder(self, names: tuple[bytes, ...]) -> Found:
         try:
             fd, info = self._open((*names, INDEX))
         except OSError as error:
@@ -193,7 +171,7 @@ class Files:
                 raise
         else:
             if fd >= 0:
-                return File(fd, info.st_size, content_type(".html"))
+                return _opened(fd, info, ".html")
         return self._list(names)
 
     def _list(self, names: tuple[bytes, ...]) -> Folder:
@@ -259,6 +237,10 @@ class Files:
         """Return what `_walk` takes to open *real*."""
         first, *others = self._below(real) or (b".",)
         return (self.root + b"/" + first, *others)
+
+
+def _opened(fd: int, info: os.stat_result, suffix: str) -> File:
+    return File(fd, info.st_size, info.st_mtime_ns, content_type(suffix))
 
 
 def _walk(names: tuple[bytes, ...], flags: int | None = None) -> tuple[int, os.stat_result]:

@@ -9,7 +9,7 @@ from html import escape
 from urllib.parse import quote_from_bytes
 
 from examples.http_lite.files import Folder
-from examples.http_lite.response import page
+from examples.http_lite.response import Answer, page
 
 STYLE = """\
 ul { list-style: none; margin: 0; padding: 0; }
@@ -24,7 +24,7 @@ span { color: var(--dim); font-variant-numeric: tabular-nums; white-space: nowra
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def listing(folder: Folder) -> bytes:
+def listing(folder: Folder) -> Answer:
     """Return the page for *folder*: directories first, then by name, without regard to case."""
     rows = [_row(name, info) for name, info in sorted(folder.entries, key=_order)]
     if folder.path != "/":
@@ -32,7 +32,7 @@ def listing(folder: Folder) -> bytes:
     title = escape(folder.path)
     note = f"<p>Only {len(folder.entries)} entries are shown.</p>" if folder.is_cut else ""
     body = "\n".join((f"<h1>{title}</h1>", "<ul>", *rows, "</ul>", note if rows else "<p>Nothing is here.</p>"))
-    return page(title, body, STYLE)
+    return page(200, title, body, STYLE)
 
 
 def size_for_people(size: int) -> str:

@@ -1,59 +1,74 @@
 """Requests: bytes in, requests out. No sockets, no clock, no files.
 
-`httptools` splits the bytes. It limits nothing and knows little of what a request means, so this module does: the length of
-a target, of a head and of a body, which version, how many Host fields, whether the connection may go on. A request that
-fails is a `Request` like any other, in its place behind those that came before it, with `refusal` set.
+`httptools` splits the bytes, strictly, but limits nothing and knows little of what a request means; this module does. A
+request that breaks a rule is a `Request` like any other, in its place behind those that came before it, with `refusal` set.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
+from collections.abc import Mapping
 from enum import Enum, auto
+from typing import Any
 
 import attrs
 import httptools
 
-#: Longer targets are refused with 414.  # nginx 8 KiB, apache 8190
-TARGET_BYTES_MAX = 8 * 1024
-#: More header bytes or fields are refused with 431.  # nginx 32 KiB, apache 100 fields
-HEADER_BYTES_MAX = 32 * 1024
-HEADERS_MAX = 100
-#: A head that is still incomplete after this many bytes: `httptools` keeps a field back until it has all of it.
-HEAD_BYTES_MAX = TARGET_BYTES_MAX + HEADER_BYTES_MAX
-#: Longer bodies are refused with 413; shorter ones are read and dropped.  # nginx 1 MiB
-BODY_BYTES_MAX = 1024 * 1024
+from examples.http_lite.options import OPTIONS, Options
 
-#: What a Host field may consist of: RFC 9110, 7.2 and RFC 3986, 3.2.2.
-_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*", re.ASCII)
+#: RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an IPv4 address, or an IPv6 address in brackets; and maybe a port.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|([\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:\d*)?", re.ASCII)
+#: RFC 9112, 3.2.2: the absolute form, and its authority.
+_ABSOLUTE = re.compile(r"https?://([^/?]+)", re.IGNORECASE)
+#: A head of no more than this is remembered, with so many others: clients say the same again and again.
+HEAD_BYTES_KNOWN, HEADS_KNOWN = 2048, 512
 
 
 class Part(Enum):
     """How much there is of the next request."""
 
     NOTHING = auto()
+    BLANK = auto()  # empty lines, which may come before it (RFC 9112, 2.2)
     HEAD = auto()  # its head is not complete
     BODY = auto()  # its head is, its body is not
 
 
 @attrs.define(eq=False)
 class Request:
-    """One request, complete, its body dropped."""
+    """One request, complete. Nobody may change it: the same one may come again."""
 
     method: str = "-"
-    #: As it came: a path, an absolute URL, `*` (RFC 9112, 3.2).
+    #: As it came, in any of its four forms (RFC 9112, 3.2).
     target: str = "-"
     #: "1.1" or "1.0"
     version: str = "1.1"
+    #: Header fields by their names in lower case; those that came more than once are joined. No trailers.
+    fields: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes = attrs.field(default=b"", repr=False)
     #: Whether another request may follow on the connection; never after a refusal.
     keep_alive: bool = False
     #: The status to refuse it with; 0: it is to be answered.
     refusal: int = 0
+    #: The target's path and query, still escaped; "*" and "" for `OPTIONS *`.
+    path: str = ""
+    query: str = ""
+    #: Whom it is for: the target's authority, else the Host field.
+    host: str = ""
 
     @property
     def line(self) -> str:
         """The request line, for a log."""
         return f"{self.method} {self.target} HTTP/{self.version}"
+
+    def json(self) -> Any:
+        """Return what the body says in JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return json.loads(self.body)
 
 
 class _Refused(Exception):
@@ -65,27 +80,33 @@ class _Refused(Exception):
 
 @attrs.define(eq=False)
 class Requests:
-    """The requests of one connection. `feed` it what comes, and take them out of `waiting`."""
+    """The requests of one connection. `feed` it what comes, and take them out of `waiting`.
 
+    Args:
+        options: the limits.
+        known: heads that have been read before, and what they are; to be shared by all that have the same *options*.
+    """
+
+    options: Options = OPTIONS
+    known: dict[bytes, Request] = attrs.field(factory=dict)
     #: Complete requests, the oldest first.
     waiting: deque[Request] = attrs.field(init=False, factory=deque)
     #: What there is of the next one.
     part: Part = attrs.field(init=False, default=Part.NOTHING)
     #: The client sends the body only when it has seen a 100 (RFC 9110, 10.1.1). Set it to False when that is sent.
     expects_continue: bool = attrs.field(init=False, default=False)
+    #: Bytes of its body that have come.
+    body_size: int = attrs.field(init=False, default=0)
 
     _parser: httptools.HttpRequestParser = attrs.field(init=False, repr=False)
     _over: bool = attrs.field(init=False, default=False)  # the last request is there: whatever follows is dropped
     _part_bytes: int = attrs.field(init=False, default=0)  # that came and completed nothing
-    _target: bytes = attrs.field(init=False, default=b"")
     _header_bytes: int = attrs.field(init=False, default=0)
     _headers: int = attrs.field(init=False, default=0)
-    _hosts: int = attrs.field(init=False, default=0)
-    _length: int = attrs.field(init=False, default=0)
-    _transfer_encoding: bytes = attrs.field(init=False, default=b"")
-    _expect: bytes = attrs.field(init=False, default=b"")
-    _keep_alive: bool = attrs.field(init=False, default=False)
-    _version: str = attrs.field(init=False, default="1.1")
+    _target: bytes = attrs.field(init=False, default=b"")
+    _next: Request = attrs.field(init=False, factory=Request)
+    _fields: dict[str, str] = attrs.field(init=False, factory=dict)
+    _body: list[bytes] = attrs.field(init=False, repr=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -97,123 +118,158 @@ class Requests:
         """
         if self._over:
             return
-        known = len(self.waiting)
+        waiting, count = self.waiting, len(self.waiting)
+        began = self.part
+        if began is Part.NOTHING and (request := self.known.get(data)) is not None:
+            waiting.append(request)
+            self._over = not request.keep_alive
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # the request is in `waiting`, as the last one: `on_headers_complete` has seen to that
         except httptools.HttpParserError as error:
             if not self._over:  # "Data after `Connection: close`" is none of our business
-                self._refuse(_status_for(error))
-        if self.part is Part.NOTHING or len(self.waiting) > known:
-            self._part_bytes = 0
-        else:
+                self.refuse(_status_for(error))
+        if len(waiting) == count:
             self._count(len(data))
+            return
+        self._part_bytes = 0
+        if began is self.part is Part.NOTHING and len(waiting) == count + 1 and len(data) <= HEAD_BYTES_KNOWN:
+            (request,) = list(waiting)[-1:]
+            if not request.refusal and not self.body_size:
+                if len(self.known) >= HEADS_KNOWN:
+                    self.known.clear()
+                self.known[data] = request
 
-    def give_up(self, status: int) -> None:
-        """Refuse what there is of the next request: its time is over."""
+    def end(self) -> None:
+        """No more will come: what there is of the next request is dropped."""
+        self.part, self._over = Part.NOTHING, True
+
+    def refuse(self, status: int) -> None:
+        """Refuse what there is of the next request, and hear nothing any more."""
         if not self._over:
-            self._refuse(status)
+            method = self._parser.get_method().decode() if self._target else "-"
+            self.waiting.append(Request(method, self._target.decode("latin-1") or "-", refusal=status))
+            self.expects_continue = False
+            self.end()
 
     # What the parser calls
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
-        self.part = Part.HEAD
-        self._target = self._transfer_encoding = self._expect = b""
-        self._header_bytes = self._headers = self._hosts = self._length = 0
+        self.part, self._next = Part.HEAD, Request()
+        self._fields, self._body, self._target = {}, [], b""
+        self._header_bytes = self._headers = self.body_size = 0
 
     def on_url(self, fragment: bytes) -> None:
         """Some of the target came."""
         self._target += fragment
-        if len(self._target) > TARGET_BYTES_MAX:
+        if len(self._target) > self.options.target_bytes:
             raise _Refused(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field came, or a trailer field, which only counts."""
         self._headers += 1
         self._header_bytes += len(name) + len(value) + 4
-        if self._headers > HEADERS_MAX or self._header_bytes > HEADER_BYTES_MAX:
+        if self._headers > self.options.headers or self._header_bytes > self.options.header_bytes:
             raise _Refused(431)
-        if self.part is Part.HEAD and len(name) in _LENGTHS:
-            self._note(name.lower(), value.strip())
+        if self.part is Part.HEAD:
+            key, text = name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
+            if key in self._fields:
+                if key in _ONCE:
+                    raise _Refused(400)
+                text = f"{self._fields[key]}{'; ' if key == 'cookie' else ', '}{text}"
+            self._fields[key] = text
 
     def on_headers_complete(self) -> None:
         """The head is complete: decide whether the request is one that can be answered."""
-        parser = self._parser
-        self._version = version = parser.get_http_version()
+        parser, fields, request = self._parser, self._fields, self._next
+        request.method, request.target = parser.get_method().decode(), self._target.decode("latin-1")
+        request.version, request.fields = parser.get_http_version(), fields
         # An upgrade is not taken up (RFC 9110, 7.8), and the parser stops there: the connection ends with the answer.
-        self._keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
-        if version not in ("1.1", "1.0"):
+        request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
+        if request.version not in ("1.1", "1.0"):
             raise _Refused(505)
-        if self._hosts != 1 and (version == "1.1" or self._hosts):  # RFC 9112, 3.2
-            raise _Refused(400)
+        self._judge_target(request)
+        self._judge_body(request)
         self.part = Part.BODY
-        if self._length or self._transfer_encoding or self._expect:
-            self._judge_body()
+
+    def on_body(self, data: bytes) -> None:
+        """Some of the body came."""
+        self.body_size += len(data)
+        if self.body_size > self.options.body_bytes:
+            raise _Refused(413)
+        self._body.append(data)
 
     def on_message_complete(self) -> None:
         """The body is complete, too."""
-        self.part = Part.NOTHING
+        request = self._next
+        request.body = b"".join(self._body)
+        self.part, self._body = Part.NOTHING, []
         self.expects_continue = False
-        self._over = not self._keep_alive
-        method, target = self._parser.get_method().decode(), self._target.decode("latin-1")
-        self.waiting.append(Request(method, target, self._version, self._keep_alive))
+        self._over = not request.keep_alive
+        self.waiting.append(request)
 
     # Rules
 
-    def _note(self, name: bytes, value: bytes) -> None:
-        """Remember a field that decides something."""
-        if name == b"host":
-            self._hosts += 1
-            if not _HOST.fullmatch(value):
+    def _judge_target(self, request: Request) -> None:
+        """Refuse a target whose form does not belong to the method, and a Host that is missing or is none."""
+        host = request.fields.get("host")
+        if (host is None and request.version == "1.1") or (host and not _HOST.fullmatch(host)):  # RFC 9112, 3.2
+            raise _Refused(400)
+        request.host, target = host or "", request.target
+        if "#" in target:  # RFC 9112, 3.2: no form has a fragment
+            raise _Refused(400)
+        if request.method == "CONNECT":
+            if not _HOST.fullmatch(target):  # RFC 9112, 3.2.3
                 raise _Refused(400)
-        elif name == b"content-length":
-            self._length = int(value)  # the parser has checked that these are digits
-        elif name == b"transfer-encoding":
-            self._transfer_encoding = (self._transfer_encoding + b"," + value).strip(b",").lower()
-        elif name == b"expect":
-            self._expect = value.lower()
+        elif absolute := _ABSOLUTE.match(target):
+            request.host, target = absolute[1], target[absolute.end() :]  # RFC 9112, 3.2.2: Host is to be ignored
+            if not _HOST.fullmatch(request.host):  # user names among them: RFC 9110, 4.2.4
+                raise _Refused(400)
+            target = target if target.startswith("/") else "/" + target
+        elif not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
+            raise _Refused(400)
+        request.path, _, request.query = target.partition("?")
 
-    def _judge_body(self) -> None:
+    def _judge_body(self, request: Request) -> None:
         """Refuse a body that is too long or packed in an unknown way; note whether the client waits for a 100."""
-        if self._transfer_encoding:
-            if self._version == "1.0":  # RFC 9112, 6.1: its framing is not to be trusted
+        fields = request.fields
+        length, coding = fields.get("content-length", ""), fields.get("transfer-encoding")
+        if coding is not None:
+            codings = [each.strip().lower() for each in coding.split(",")]
+            if request.version == "1.0" or length or codings[-1] != "chunked":  # RFC 9112, 6.1 and 6.3
                 raise _Refused(400)
-            if self._transfer_encoding != b"chunked":  # RFC 9112, 6.1
+            if codings != ["chunked"]:
                 raise _Refused(501)
-        if self._length > BODY_BYTES_MAX:
+        if length and int(length) > self.options.body_bytes:  # the parser has checked that these are digits
             raise _Refused(413)
-        if self._expect and self._version == "1.1":  # RFC 9110, 10.1.1: from 1.0 it is to be ignored
-            if self._expect != b"100-continue":
+        expect = fields.get("expect")
+        if expect is not None and request.version == "1.1":  # RFC 9110, 10.1.1: from 1.0 it is to be ignored
+            if expect.lower() != "100-continue":
                 raise _Refused(417)
-            self.expects_continue = bool(self._length or self._transfer_encoding)
+            self.expects_continue = coding is not None or (length != "" and int(length) > 0)
 
     def _count(self, size: int) -> None:
-        """Count bytes that completed nothing: a field or a chunked body without end comes to its end here."""
+        """Count bytes that completed nothing: a field, a chunk's extension or a trailer without end ends here."""
         self._part_bytes += size
-        if self._over:
-            return
-        if self.part is Part.HEAD and self._part_bytes > HEAD_BYTES_MAX:
-            self._refuse(431 if self._headers or len(self._target) <= TARGET_BYTES_MAX else 414)
-        elif self.part is Part.BODY and self._part_bytes > HEAD_BYTES_MAX + BODY_BYTES_MAX:
-            self._refuse(413)
-
-    def _refuse(self, status: int) -> None:
-        """Queue a refusal, and hear nothing any more."""
-        method = self._parser.get_method().decode() if self._target else "-"
-        self.waiting.append(Request(method, self._target.decode("latin-1") or "-", refusal=status))
-        self.part = Part.NOTHING
-        self.expects_continue = False
-        self._over = True
+        options, begun = self.options, self.part
+        head_bytes = options.target_bytes + options.header_bytes
+        if begun is Part.NOTHING:
+            self.part = Part.BLANK
+        elif begun is Part.HEAD and self._part_bytes > head_bytes:
+            self.refuse(431 if self._headers or len(self._target) <= options.target_bytes else 414)
+        elif begun is Part.BODY and self._part_bytes > head_bytes + 2 * options.body_bytes:
+            self.refuse(413)
 
 
-#: The lengths of the names that `_note` knows: most other fields are passed over without a closer look.
-_LENGTHS = frozenset(map(len, (b"host", b"content-length", b"transfer-encoding", b"expect")))
+#: Fields that may come once only: where they come twice, two readers may read two things.
+_ONCE = frozenset(("host", "content-length", "transfer-encoding", "content-type", "expect", "authorization"))
 
 
 def _status_for(error: httptools.HttpParserError) -> int:
     """Return the status for what the parser raised: a rule of ours, a version it does not know, or nonsense."""
     if isinstance(error.__context__, _Refused):
         return error.__context__.status
-    return 505 if str(error) == "Invalid HTTP version" else 400
+    return 505 if str(error) in ("Invalid HTTP version", "Pause on PRI/Upgrade") else 400
