@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
@@ -48,7 +48,9 @@ class Answered:
 def fetch_on(reactor: Watched, app: Callable[[Request], Any], data: bytes) -> Answered:
     """Ask an application, and read what it says until the end."""
     here, there = unix_pair()
-    connection = reactor.attach(Connection(Site(app, AccessLog(None, reactor.call_soon))), here)
+    served = app if isinstance(app, App) else App(app)
+    served.reactor = reactor
+    connection = reactor.attach(Connection(Site(served, AccessLog(None, reactor.call_soon))), here)
     heard = bytearray()
     with there:
         there.sendall(data)
@@ -131,7 +133,7 @@ CORPUS = [
 def test_malformed_requests_reach_nobody(data: bytes, status: int, fetch: Callable[..., Answered]) -> None:
     """Each gets its status, and the connection ends."""
     app = App(
-        lambda request: pytest.fail(request.line) if request.method in ("GET", "POST") else Static(Files("."))(request)
+        lambda request: pytest.fail(request.line) if request.method in ("GET", "POST") else Static(Files(".")).prepare(request)(request)
     )
     answer = fetch(app, data)
     assert (answer.status, answer.fields["connection"]) == (status, "close")
@@ -179,12 +181,13 @@ def test_the_absolute_form_replaces_host_and_bodies_are_whole(fetch: Callable[..
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> App:
+def site(tmp_path: Path) -> Iterator[App]:
     """A large text, its compressed form, and a small file."""
     (tmp_path / "big.txt").write_bytes(TEXT)
     (tmp_path / "big.txt.gz").write_bytes(gzip.compress(TEXT))
     (tmp_path / "small.bin").write_bytes(b"0123456789")
-    return App(Static(Files(tmp_path)))
+    with contextlib.closing(Static(Files(tmp_path))) as static:
+        yield App(static)
 
 
 def test_conditions_are_judged(site: App, fetch: Callable[..., Answered]) -> None:
@@ -334,20 +337,16 @@ def test_wsgi_applications_are_served(threads: int) -> None:
     """In the loop and in threads, as wsgiref's validator has it; what raises is answered with 500."""
     checked: Any = validator(wsgi_app)
     with Watched(debug=True) as reactor:
-        gateway = Gateway(checked, reactor, threads)
-        before = [thread for thread in threading.enumerate() if thread.name.startswith("wsgi-")]
-        assert len(before) == threads
-        echo = fetch_on(reactor, gateway, ask("/echo", "Content-Length: 3", method="POST", body=b"abc"))
+        app = App()
+        app.otherwise = Gateway(checked, app, threads)
+        echo = fetch_on(reactor, app, ask("/echo", "Content-Length: 3", method="POST", body=b"abc"))
         assert (echo.status, echo.body) == (200, b"abc")
-        assert fetch_on(reactor, gateway, ask("/many")).body == b"".join(b"%d\n" % number for number in range(300))
-        sized = fetch_on(reactor, gateway, ask("/sized"))
+        assert fetch_on(reactor, app, ask("/many")).body == b"".join(b"%d\n" % number for number in range(300))
+        sized = fetch_on(reactor, app, ask("/sized"))
         assert (sized.status, sized.fields["content-length"], sized.fields["x-a"]) == (201, "6", "b")
         assert sized.body == b"abcdef"
-        assert fetch_on(reactor, gateway, ask("/many", method="HEAD")).body == b""
-        assert fetch_on(reactor, gateway, ask("/nowhere")).status == 500
-        assert fetch_on(reactor, gateway, ask("/", method="TRACE")).status == 405
+        assert fetch_on(reactor, app, ask("/many", method="HEAD")).body == b""
+        assert fetch_on(reactor, app, ask("/nowhere")).status == 500
+        assert fetch_on(reactor, app, ask("/", method="TRACE")).status == 405
         (context,) = reactor.raised
         assert str(context.exc) == "no such path"
-        gateway.close()
-        for thread in before:
-            thread.join(20)

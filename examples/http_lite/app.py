@@ -6,25 +6,37 @@
     def user(request, name):
         return {"name": name}
 
-A handler answers at once, by what `as_answer` takes; later, by a `Later`; or bit by bit, by an iterator or a `Flow`.
+A handler answers at once, by what `as_answer` takes; later, by a `Later`, or in a thread; or bit by bit, by an iterator or a
+`Flow`. What it raises is answered with 500, and reported.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import unquote
 
 import attrs
 
 from examples.http_lite.request import Request
-from examples.http_lite.response import METHODS, Answer, not_allowed, status_page
+from examples.http_lite.response import METHODS, Answer, Later, other_method, status_page
 from reactor import Reactor
 
 Handler = Callable[..., Any]
+Action = Callable[[Request], Any]
 H = TypeVar("H", bound=Handler)
 _PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Something that answers requests, and finds out once for all that say the same how."""
+
+    def prepare(self, request: Request) -> Action:
+        """Return what answers *request*."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -34,11 +46,13 @@ class App:
     A route for GET answers HEAD, too; OPTIONS is answered for every route; TRACE and CONNECT never are.
     """
 
-    otherwise: Handler | None = None
+    otherwise: Prepares | Action | None = None
     #: Whose loop calls the handlers; there once it is served.
     reactor: Reactor = attrs.field(init=False, default=None)
+    #: Who asks, while a handler is called: an IP address, or "-" on a Unix socket.
+    client: str = attrs.field(init=False, default="-")
     _exact: dict[str, dict[str, Handler]] = attrs.field(init=False, factory=dict)
-    _patterns: list[tuple[re.Pattern[str], dict[str, Handler]]] = attrs.field(init=False, factory=list)
+    _patterns: dict[re.Pattern[str], dict[str, Handler]] = attrs.field(init=False, factory=dict)
 
     def route(self, method: str, path: str) -> Callable[[H], H]:
         """Have the function that follows answer *method* on *path*; `{name}` stands for one part of it, and is an argument.
@@ -46,58 +60,53 @@ class App:
         Raises:
             ValueError: a method that no route may have.
         """
-        if method not in METHODS - {"TRACE", "CONNECT", "OPTIONS"}:
+        if method not in METHODS - {"TRACE", "CONNECT", "OPTIONS", "HEAD"}:
             raise ValueError(f"{method} cannot have a route")
 
         def add(handler: H) -> H:
-            if not _PARAMETER.search(path):
-                self._exact.setdefault(path, {})[method] = handler
-                return handler
             parts = _PARAMETER.split(path)
-            text = "".join(f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
-            for pattern, handlers in self._patterns:
-                if pattern.pattern == text:
-                    handlers[method] = handler
-                    return handler
-            self._patterns.append((re.compile(text), {method: handler}))
+            pattern = re.compile("".join(f"(?P<{x}>[^/]+)" if at % 2 else re.escape(x) for at, x in enumerate(parts)))
+            routes = self._patterns.setdefault(pattern, {}) if len(parts) > 1 else self._exact.setdefault(path, {})
+            routes[method] = handler
             return handler
 
         return add
 
-    def __call__(self, request: Request) -> Any:
-        """Return what the right handler returns."""
-        method, parameters = request.method, {}
-        handlers = self._exact.get(request.path)
+    def find(self, request: Request) -> Action:
+        """Return what answers *request*, and any other one that says the same; it is remembered there."""
+        request.action = action = self._find(request)
+        return action
+
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Later:
+        """Return the promise of what *function* returns, which may block: it is called in another thread."""
+        later = Later()
+        self.reactor.run_in_thread(function, *arguments, then=later.give, on_error=later.give)
+        return later
+
+    def _find(self, request: Request) -> Action:
+        method, path, parameters = request.method, request.path, {}
+        if request.refusal:
+            return always(status_page(request.refusal))
+        handlers = self._exact.get(path)
         if handlers is None:
-            for pattern, found in self._patterns:
-                if match := pattern.fullmatch(request.path):
-                    handlers = found
-                    parameters = {name: unquote(value) for name, value in match.groupdict().items()}
+            for pattern, found in self._patterns.items():
+                if match := pattern.fullmatch(path):
+                    handlers, parameters = found, {name: unquote(value) for name, value in match.groupdict().items()}
                     break
         if method in ("TRACE", "CONNECT"):  # RFC 9110, 9.3.8: TRACE would give away what others have put in
-            return not_allowed(_allowed(handlers or {"GET": None}))
+            return always(other_method(method, ("GET", "HEAD", "OPTIONS")))
+        if handlers is None and path == "*":
+            return always(other_method(method, METHODS - {"TRACE", "CONNECT"}))
+        if handlers is None and self.otherwise is not None:
+            return self.otherwise.prepare(request) if isinstance(self.otherwise, Prepares) else self.otherwise
         if handlers is None:
-            return self._otherwise(request)
-        handler = handlers.get(method) or (handlers.get("GET") if method == "HEAD" else None)
+            return always(status_page(404 if method in METHODS else 501))
+        handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is not None:
-            return handler(request, **parameters)
-        return self._without(request, _allowed(handlers))
-
-    def _otherwise(self, request: Request) -> Any:
-        if request.path == "*":
-            return self._without(request, METHODS - {"TRACE", "CONNECT"})
-        if self.otherwise is not None:
-            return self.otherwise(request)
-        return status_page(404 if request.method in METHODS else 501)
-
-    @staticmethod
-    def _without(request: Request, methods: frozenset[str]) -> Answer:
-        """Return the answer to a method that has no handler."""
-        if request.method == "OPTIONS":
-            return Answer(204, fields=(("Allow", ", ".join(sorted(methods))),))
-        return not_allowed(methods) if request.method in METHODS else status_page(501)
+            return partial(handler, **parameters) if parameters else handler
+        return always(other_method(method, {*handlers, "OPTIONS"} | ({"HEAD"} if "GET" in handlers else set())))
 
 
-def _allowed(handlers: dict[str, Any]) -> frozenset[str]:
-    """Return the methods that are answered where *handlers* are."""
-    return frozenset({*handlers, "OPTIONS"} | ({"HEAD"} if "GET" in handlers else set()))
+def always(answer: Answer) -> Action:
+    """Return what answers every request by *answer*."""
+    return lambda _: answer

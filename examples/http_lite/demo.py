@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from examples.http_lite.app import App
+from examples.http_lite.forms import Upload, form_of
 from examples.http_lite.request import Request
-from examples.http_lite.response import Answer, Flow, Later, status_page
+from examples.http_lite.response import Answer, Flow, Later, page, status_page
 
 app = App()
 
@@ -38,6 +40,31 @@ def later(request: Request) -> Later:
     promise = Later()
     app.reactor.call_later(0.1, promise.give, "That took a while.\n")
     return promise
+
+
+@app.route("GET", "/upload")
+def upload_form(request: Request) -> Answer:
+    """Show a form."""
+    inputs = '<input type="file" name="file"> <button>Upload</button>'
+    form = f'<form method="post" enctype="multipart/form-data">{inputs}</form>'
+    return page(200, "Upload a file", form, policy="form-action 'self'; style-src 'unsafe-inline'")
+
+
+@app.route("POST", "/upload")
+def upload(request: Request) -> Later:
+    """Take a file, in a thread, since it may be large: `--limit body_bytes=1000000000` allows more than a little one."""
+    return app.in_thread(take, request)
+
+
+def take(request: Request) -> Any:
+    """Say what has come."""
+    try:
+        found = form_of(request).get("file")
+    except ValueError:
+        return status_page(400)
+    if not isinstance(found, Upload):
+        return status_page(400)
+    return {"name": found.name, "size": found.size, "sha256": hashlib.file_digest(found.file, "sha256").hexdigest()}
 
 
 @app.route("GET", "/ticks")

@@ -6,7 +6,6 @@ it still is below the root, what it resolves to is opened in the same manner. Wh
 directory (Windows), the resolved path is checked and opened at once.
 
 Knows the file system, and neither sockets nor HTTP messages; statuses are what it answers where there is nothing to serve.
-The caller owns the descriptors that it gets.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ import attrs
 INDEX = b"index.html"
 #: A listing shows no more than this.
 ENTRIES_MAX = 4000
+#: A name that begins with a dot is not served, but for this one (RFC 8615).
+WELL_KNOWN = b".well-known"
 
 #: Never wait (for the other end of a FIFO), never hand a descriptor on, never follow a link.
-_FILE_FLAGS = os.O_RDONLY | sum(
+_FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY", "O_NOINHERIT")
 )
-_FOLDER_FLAGS = _FILE_FLAGS | getattr(os, "O_DIRECTORY", 0)
 _OPENS_RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
-
 #: open(2): a link where none is followed. EMLINK on FreeBSD, ENOTDIR for one in the middle.
 _LINK_ERRORS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
 #: What an errno of open(2) is to the client; anything else is 500.
@@ -41,11 +40,9 @@ _STATUS_OF_ERROR = {
     **dict.fromkeys([errno.EACCES, errno.EPERM], 403),
     **dict.fromkeys([errno.EMFILE, errno.ENFILE, errno.ENOMEM], 503),
 }
-
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: What no name contains. On Windows these would lead to other directories, drives and streams.
 _NOT_IN_NAMES = re.compile(rb"[/\0\\:]" if os.name == "nt" else rb"[/\0]")
-
 #: What browsers must be told right, whatever the machine's own tables say.
 _TYPES = {
     ".css": "text/css",
@@ -58,23 +55,32 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".webp": "image/webp",
     ".woff2": "font/woff2",
+    ".gz": "application/gzip",  # an archive is sent as what it is, not as what is in it
 }
 
 
 @attrs.define(eq=False)
 class File:
-    """A regular file, open."""
+    """A regular file, open until nobody has it any more."""
 
     fd: int
-    size: int
-    changed_ns: int
-    content_type: str
+    path: bytes
+    info: os.stat_result
 
-    def close(self) -> None:
-        """Close the descriptor. Closing twice is allowed."""
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self.fd
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its path names it still, as it was when it was opened."""
+        try:
+            return _identity(os.stat(self.path)) == _identity(self.info)
+        except OSError:
+            return False
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 @attrs.frozen
@@ -88,29 +94,21 @@ class Folder:
 
 
 @attrs.frozen
-class Elsewhere:
-    """A directory whose URL lacks the slash at its end."""
-
-    location: str
-
-
-@attrs.frozen
 class Nothing:
-    """Nothing to serve, for the reason that the status gives."""
+    """Nothing to serve, for the reason that the status gives; 301: it is to be found at *location*."""
 
     status: int
+    location: str = ""
 
 
-Found: TypeAlias = "File | Folder | Elsewhere | Nothing"
+Found: TypeAlias = "File | Folder | Nothing"
 
 
 @lru_cache(maxsize=1024)
 def content_type(suffix: str) -> str:
     """Return the media type for a file name's *suffix*: the last one, with its dot."""
     kind, encoding = mimetypes.guess_type("file" + suffix)
-    if encoding:  # an archive is sent as what it is, not as what is in it
-        kind = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(encoding)
-    kind = _TYPES.get(suffix.lower(), kind) or "application/octet-stream"
+    kind = _TYPES.get(suffix.lower(), None if encoding else kind) or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
@@ -120,7 +118,7 @@ def names_of(path: str) -> tuple[bytes, ...]:
     Raises:
         ValueError: there is no such path, for whatever server: not absolute, a broken escape, NUL, a name with a
             slash in it, `.` or `..`, which clients resolve themselves (RFC 3986, 6.2.2.3).
-        FileNotFoundError: an empty name within; nobody is sent to `//elsewhere` from here.
+        FileNotFoundError: an empty name within, since nobody is sent to `//elsewhere` from here; a hidden name.
     """
     if not path.startswith("/") or _BAD_ESCAPE.search(path):
         raise ValueError("no path, or a broken escape")
@@ -128,9 +126,17 @@ def names_of(path: str) -> tuple[bytes, ...]:
     for name in names:
         if name in (b".", b"..") or _NOT_IN_NAMES.search(name):
             raise ValueError("no name of a file")
-    if b"" in names[:-1]:
-        raise FileNotFoundError(errno.ENOENT, "an empty name")
+    if b"" in names[:-1] or any(map(_is_hidden, names)):
+        raise FileNotFoundError(errno.ENOENT, "an empty or hidden name")
     return names
+
+
+def _is_hidden(name: bytes) -> bool:
+    return name.startswith(b".") and name != WELL_KNOWN
+
+
+def _identity(info: os.stat_result) -> tuple[int, ...]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _real_path(path: str | bytes | os.PathLike[str]) -> bytes:
@@ -150,126 +156,93 @@ class Files:
     def find(self, path: str) -> Found:
         """Return what *path* names, which is escaped and has no query."""
         try:
-            names = names_of(path)
-            return self._folder(names[:-1]) if not names[-1] else self._file(names, path)
+            *folders, last = names_of(path)
+            names = (*folders, last) if last else tuple(folders)
+            fd, info = self._open(names)
+            try:
+                if stat.S_ISDIR(info.st_mode):
+                    return Nothing(301, path + "/") if last else self._index(names) or self._list(names, fd)
+                if last and fd >= 0:
+                    keep, fd = fd, -1
+                    return File(keep, os.path.join(self.root, *names), info)
+                return Nothing(404)
+            finally:
+                if fd >= 0:
+                    os.close(fd)
         except ValueError:
             return Nothing(400)
         except OSError as error:
             return Nothing(_STATUS_OF_ERROR.get(error.errno or 0, 500))
 
-    def _file(self, names: tuple[bytes, ...], path: str) -> Found:
-        fd, info = self._open(names)
-        if fd >= 0:
-            return _opened(fd, info, os.path.splitext(os.fsdecode(names[-1]))[1])
-        return Elsewhere(path + "/") if stat.S_ISDIR(info.st_mode) else Nothing(404)
-
-    def _folder(self, names: tuple[bytes, ...]) -> Found:
+    def _index(self, folder: tuple[bytes, ...]) -> File | None:
+        names = (*folder, INDEX)
         try:
-            fd, info = self._open((*names, INDEX))
+            fd, info = self._open(names)
         except OSError as error:
             if _STATUS_OF_ERROR.get(error.errno or 0) != 404:
                 raise
-        else:
-            if fd >= 0:
-                return _opened(fd, info, ".html")
-        return self._list(names)
+            return None
+        file = File(fd, os.path.join(self.root, *names), info) if fd >= 0 else None
+        return file if stat.S_ISREG(info.st_mode) else None
 
-    def _list(self, names: tuple[bytes, ...]) -> Folder:
+    def _list(self, names: tuple[bytes, ...], fd: int) -> Folder:
         """Return the directory's entries: no links that lead out or nowhere, no devices, FIFOs or sockets."""
-        real = self._resolve(names)
-        if not _OPENS_RELATIVE:
-            return self._scan(names, real, real)
-        fd, _ = _walk(self._split(real), _FOLDER_FLAGS)
-        try:
-            return self._scan(names, real, fd)
-        finally:
-            os.close(fd)
-
-    def _scan(self, names: tuple[bytes, ...], real: bytes, place: bytes | int) -> Folder:
         entries: list[tuple[bytes, os.stat_result]] = []
-        with os.scandir(place) as found:
+        with os.scandir(fd if fd >= 0 else self._resolve(names)) as found:
             for entry in found:
+                name = os.fsencode(entry.name)
                 if len(entries) == ENTRIES_MAX:
                     break
-                info = self._look(real, entry)
-                if info is not None and (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
-                    entries.append((os.fsencode(entry.name), info))
-            is_cut = len(entries) == ENTRIES_MAX
-        return Folder(os.fsdecode(b"/".join((b"", *names, b""))), entries, is_cut)
-
-    def _look(self, real: bytes, entry: os.DirEntry[str] | os.DirEntry[bytes]) -> os.stat_result | None:
-        """Return what an entry is, or None if it would not be served."""
-        try:
-            if entry.is_symlink():
-                self._resolve((*self._below(real), os.fsencode(entry.name)))
-            return entry.stat()
-        except OSError:
-            return None
+                try:
+                    if entry.is_symlink():
+                        self._resolve((*names, name))
+                    info = entry.stat()
+                except OSError:
+                    continue
+                if (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)) and not _is_hidden(name):
+                    entries.append((name, info))
+        return Folder(os.fsdecode(b"/".join((b"", *names, b""))).replace("//", "/"), entries, len(entries) == ENTRIES_MAX)
 
     def _open(self, names: tuple[bytes, ...]) -> tuple[int, os.stat_result]:
-        """Return an open regular file and what it is; or -1 and what is there instead."""
+        """Return an open regular file or directory, and what it is; or -1 and what is there instead."""
         if not _OPENS_RELATIVE:
-            return _walk((self._resolve(names),))
+            return _look(self._resolve(names), None)
         try:
-            return _walk((self.root + b"/" + names[0], *names[1:]))
+            return self._walk(names)
         except OSError as error:
             if error.errno not in _LINK_ERRORS:
                 raise
-        return _walk(self._split(self._resolve(names)))
+        below = self._resolve(names)[len(self.root) :].split(os.fsencode(os.sep))
+        return self._walk(tuple(filter(None, below)))
+
+    def _walk(self, names: tuple[bytes, ...]) -> tuple[int, os.stat_result]:
+        """Do the same without following links."""
+        parent: int | None = None
+        try:
+            for name in (self.root, *names)[:-1]:
+                child = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=parent)
+                if parent is not None:
+                    os.close(parent)
+                parent = child
+            return _look((self.root, *names)[-1], parent)
+        finally:
+            if parent is not None:
+                os.close(parent)
 
     def _resolve(self, names: tuple[bytes, ...]) -> bytes:
-        """Return the real path of *names*.
-
-        Raises:
-            FileNotFoundError: it is not below the root, or not there.
-        """
+        """Return the real path of *names*; FileNotFoundError: it is not below the root, or not there."""
         real = os.path.realpath(os.path.join(self.root, *names), strict=True)
         if os.path.commonpath((self.root, real)) != self.root:
             raise FileNotFoundError(errno.ENOENT, "outside of what is served")
         return real
 
-    def _below(self, real: bytes) -> tuple[bytes, ...]:
-        """Return the names that lead from the root to *real*."""
-        sep = os.fsencode(os.sep)
-        return tuple(filter(None, real[len(self.root) :].split(sep)))
 
-    def _split(self, real: bytes) -> tuple[bytes, ...]:
-        """Return what `_walk` takes to open *real*."""
-        first, *others = self._below(real) or (b".",)
-        return (self.root + b"/" + first, *others)
-
-
-def _opened(fd: int, info: os.stat_result, suffix: str) -> File:
-    return File(fd, info.st_size, info.st_mtime_ns, content_type(suffix))
-
-
-def _walk(names: tuple[bytes, ...], flags: int | None = None) -> tuple[int, os.stat_result]:
-    """Go through directories to the last of *names*, following no links; the first one is a whole path.
-
-    What is there is looked at before it is opened: opening a FIFO or a device does something to it.
-
-    Returns:
-        the open descriptor of a regular file, or -1 if it is none and no *flags* are given; and what it is.
-    """
-    *folders, last = names
-    parent: int | None = None
-    try:
-        for name in folders:
-            child = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
-            if parent is not None:
-                os.close(parent)
-            parent = child
-        info = os.stat(last, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISLNK(info.st_mode):
-            raise OSError(errno.ELOOP, "a symbolic link")
-        if flags is None and not stat.S_ISREG(info.st_mode):
-            return -1, info
-        fd = os.open(last, _FILE_FLAGS if flags is None else flags, dir_fd=parent)
-    finally:
-        if parent is not None:
-            os.close(parent)
-    info = os.fstat(fd)
-    if flags is None and not stat.S_ISREG(info.st_mode):  # exchanged meanwhile
-        os.close(fd)
+def _look(name: bytes, parent: int | None) -> tuple[int, os.stat_result]:
+    """Open a regular file or a directory; what it is is looked at before: opening a FIFO or a device does something to it."""
+    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if stat.S_ISLNK(info.st_mode):
+        raise OSError(errno.ELOOP, "a symbolic link")
+    if not stat.S_ISREG(info.st_mode) and (parent is None and not _OPENS_RELATIVE or not stat.S_ISDIR(info.st_mode)):
         return -1, info
-    return fd, info
+    fd = os.open(name, _FLAGS, dir_fd=parent)
+    return fd, os.fstat(fd)  # exchanged meanwhile, it is as open as before
