@@ -196,7 +196,8 @@ def test_nginx_passes_on_and_back(server: Serving, behind_nginx: int) -> None:
         out, _ = run("curl", "-sS", *fields, "--data-binary", "@-", f"{url}/sum?nginx", stdin=b"[1, 2]")
         assert json.loads(out) == {"sum": 3}
     assert run("curl", "-sS", f"{url}/static/hello.txt?nginx")[0].encode() == HELLO
-    assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/healthz?nginx")[0] == "404"
+    for path in ("healthz", "status", "metrics", "%68ealthz"):
+        assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/{path}?nginx")[0] == "404"
     server.logged("?nginx", 8)
 
 
@@ -293,7 +294,8 @@ def test_haproxy_passes_on_and_back(tmp_path: Path) -> None:
             out, _ = run("curl", "-sS", *fields, "--data-binary", "@-", f"{url}/sum", stdin=b"[1, 2]")
             assert json.loads(out) == {"sum": 3}
         assert run("curl", "-sS", f"{url}/count/20000")[0] == "".join(f"{each}\n" for each in range(20000))
-        assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/healthz")[0] == "404"
+        for path in ("healthz", "status", "metrics"):
+            assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/{path}")[0] == "404"
         out, _ = run("ab", "-q", "-k", "-n", str(REQUESTS), "-c", str(WIDTH), f"{url}/hello?ab")
         assert re.search(rf"Complete requests: +{REQUESTS}\n", out)
         assert re.search(r"Failed requests: +0\n", out)

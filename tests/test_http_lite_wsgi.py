@@ -163,10 +163,11 @@ def test_answers_without_a_body_have_none(server: Serving, client: Client, statu
         assert client.ask("/closed")[0] == 200
 
 
-def test_a_large_answer_is_whole(server: Serving, client: Client) -> None:
-    """Four megabytes in pieces arrive, and the body is closed once."""
+@pytest.mark.parametrize("how", ["pieces", "whole"])
+def test_a_large_answer_arrives(server: Serving, client: Client, how: str) -> None:
+    """Four megabytes, in pieces or in one, arrive, and the body is closed once."""
     with closes(server, "large", 1):
-        assert client.ask("/plain/large")[2] == PIECE * 64
+        assert client.ask(f"/plain/large?how={how}")[2] == PIECE * 64
 
 
 # What it is told

@@ -139,7 +139,7 @@ def endless(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
 
 def large(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
     start("200 OK", TEXT)
-    return Body("large", (PIECE for _ in range(64)))
+    return Body("large", [PIECE * 64] if query["how"] == "whole" else (PIECE for _ in range(64)))
 
 
 def meet(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
