@@ -168,7 +168,7 @@ def http(count: int, rounds: int) -> bool:
         machine.pin_server(process.pid)
         with socket.create_connection(("127.0.0.1", port)) as sock:
             ask_for(sock, 0.5)
-            for number in range(rounds):
+            for _ in range(rounds):
                 alone += ask_for(sock, IDLE_SECONDS)
                 first = hold.memory(process.pid)
                 with slow_clients(port, count) as peers:
@@ -197,7 +197,9 @@ def judge(found: dict[str, dict[str, list[float]]], count: int) -> bool:
     print(f"{count} slow clients: {found['answers']}, {found['left']} left")
     for kind, lives in found["ends"].items():
         if lives:
-            print(f"  {kind}: {len(lives)} lived from {min(lives):.1f} to {max(lives):.1f} s; deadline {DEADLINES[kind]:g} s")
+            print(
+                f"  {kind}: {len(lives)} lived from {min(lives):.1f} to {max(lives):.1f} s; deadline {DEADLINES[kind]:g} s"
+            )
             holds = holds and DEADLINES[kind] - 0.5 <= min(lives) and max(lives) <= DEADLINES[kind] + LATE_SECONDS
     return holds
 

@@ -148,7 +148,8 @@ def serving(
         if process.poll() is None:
             process.terminate()
             assert process.wait(PATIENCE) == 0, served.errors.read_text()
-        assert errors or served.errors.read_text() == ""
+        said = served.errors.read_text()
+        assert errors or said == "", said
 
 
 @contextlib.contextmanager
