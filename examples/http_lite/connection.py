@@ -25,7 +25,7 @@ from reactor import CloseReason, Inet, Limits, NotConnected, PoolFull, Stream, T
 #: Exchanges that a connection begins in one go, so that a client with many requests does not starve the others.
 EXCHANGES_PER_PASS = 16
 #: A body of no more than this leaves with its head, in one call.
-QUEUED_BYTES = 64 * 1024
+QUEUED_BYTES = 128 * 1024
 
 
 class Phase(Enum):

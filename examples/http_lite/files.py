@@ -74,10 +74,12 @@ class File:
     @property
     def is_current(self) -> bool:
         """Whether its path names it still, as it was when it was opened."""
+        was = self.info
         try:
-            return _identity(os.stat(self.path)) == _identity(self.info)
+            now = os.stat(self.path)
         except OSError:
             return False
+        return now.st_mtime_ns == was.st_mtime_ns and now.st_size == was.st_size and os.path.samestat(now, was)
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -133,10 +135,6 @@ def names_of(path: str) -> tuple[bytes, ...]:
 
 def _is_hidden(name: bytes) -> bool:
     return name.startswith(b".") and name != WELL_KNOWN
-
-
-def _identity(info: os.stat_result) -> tuple[int, ...]:
-    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _real_path(path: str | bytes | os.PathLike[str]) -> bytes:

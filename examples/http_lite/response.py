@@ -117,6 +117,15 @@ class Pieces:
 Body: TypeAlias = "bytes | Pieces | Flow | Iterable[bytes]"
 
 
+@lru_cache(maxsize=1024)
+def _as_sent(fields: tuple[tuple[str, str], ...]) -> bytes:
+    """Return *fields* as they are sent; ValueError: one is none, or not the handler's to give."""
+    for name, value in fields:
+        if not _FIELD.fullmatch(f"{name}:{value}"):
+            raise ValueError(f"not a field to be sent: {name!r}: {value!r}")
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
+
+
 @attrs.define(eq=False)
 class Answer:
     """What is to be sent. *fields* come behind those that every answer has; an iterable body is sent as it is taken.
@@ -139,10 +148,7 @@ class Answer:
         if not 200 <= self.status <= 599:
             raise ValueError(f"{self.status} is not the status of a final answer")
         if self.fields:
-            lines = [f"{name}:{value}" for name, value in self.fields]
-            if not all(map(_FIELD.fullmatch, lines)):
-                raise ValueError(f"not to be sent: {[line for line in lines if not _FIELD.fullmatch(line)]}")
-            self.more = "".join(f"{name}: {value}\r\n" for name, value in self.fields).encode("latin-1")
+            self.more = _as_sent(self.fields)
 
     def with_fields(self, *fields: tuple[str, str]) -> Answer:
         """Return it with more fields."""

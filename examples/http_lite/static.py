@@ -24,7 +24,7 @@ from examples.http_lite.request import Request
 from examples.http_lite.response import Answer, Pieces, other_method, page, status_page
 
 #: Files of up to this many bytes are read and leave with the head, in one call; larger ones are sent by the kernel.
-INLINE_BYTES = 16 * 1024
+INLINE_BYTES = 128 * 1024
 #: So many files are kept open, and are looked at, not for, when they are asked for again.
 FILES_KEPT = 64
 #: More ranges than this in one request are ignored, as RFC 9110, 14.2 allows: the whole is cheaper.
@@ -40,12 +40,20 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @attrs.define(eq=False)
+class Kept:
+    """A file that is kept open, its type, and the answers that are all of it, by coding."""
+
+    file: File
+    kind: str
+    answers: dict[str, Answer] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
 class Static:
     """Answers GET and HEAD from a directory."""
 
     files: Files
-    #: By path: files, and the answers that are all of them, by their coding.
-    _kept: dict[str, tuple[File, dict[str, Answer]]] = attrs.field(init=False, repr=False, factory=dict)
+    _kept: dict[str, Kept] = attrs.field(init=False, repr=False, factory=dict)
 
     def prepare(self, request: Request) -> Action:
         """Return what answers *request*."""
@@ -55,31 +63,26 @@ class Static:
 
     def answer(self, request: Request) -> Answer:
         """Return the answer to *request*, by what is there now."""
-        found = self._find(request.path)
+        found, asked, coding = self._find(request.path), request.fields, ""
         if isinstance(found, Folder):
             return listing(found, request.query)
         if isinstance(found, Nothing):
             query = f"?{request.query}" if request.query else ""
             return status_page(found.status, *([("Location", found.location + query)] if found.location else []))
-        (file, answers), asked, coding = found, request.fields, ""
-        kind = content_type(os.path.splitext(os.fsdecode(file.path))[1])
+        kind, changed = found.kind, found.file.info.st_mtime_ns
         if "accept-encoding" in asked and _COMPRESSIBLE.match(kind):
             path = request.path + ("index.html" if request.path.endswith("/") else "")
             for each in accepted(asked["accept-encoding"]):
                 sibling = self._find(path + CODINGS[each])
-                if isinstance(sibling, tuple) and sibling[0].info.st_mtime_ns >= file.info.st_mtime_ns:
-                    (file, answers), coding = sibling, each
+                if isinstance(sibling, Kept) and sibling.file.info.st_mtime_ns >= changed:
+                    found, coding = sibling, each
                     break
-        answer = answers.get(coding) or answers.setdefault(coding, whole(file, kind, coding))
-        return answer if asked.keys().isdisjoint(_CONDITIONS) else conditional(request, file, answer)
+        answer = found.answers.get(coding) or found.answers.setdefault(coding, whole(found.file, kind, coding))
+        return answer if asked.keys().isdisjoint(_CONDITIONS) else conditional(request, found.file, answer)
 
-    def close(self) -> None:
-        """Let go the files that are kept open."""
-        self._kept.clear()
-
-    def _find(self, path: str) -> tuple[File, dict[str, Answer]] | Folder | Nothing:
+    def _find(self, path: str) -> Kept | Folder | Nothing:
         kept = self._kept.get(path)
-        if kept is not None and kept[0].is_current:
+        if kept is not None and kept.file.is_current:
             return kept
         self._kept.pop(path, None)
         found = self.files.find(path)
@@ -87,8 +90,13 @@ class Static:
             return found
         if len(self._kept) >= FILES_KEPT:
             self._kept.clear()
-        self._kept[path] = found, {}
-        return self._kept[path]
+        suffix = os.path.splitext(os.fsdecode(found.path))[1]
+        kept = self._kept[path] = Kept(found, content_type(suffix))
+        return kept
+
+    def close(self) -> None:
+        """Let go the files that are kept open."""
+        self._kept.clear()
 
 
 def whole(file: File, kind: str, coding: str) -> Answer:
