@@ -16,8 +16,9 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from examples.http_lite.app import Action, App, always
+from examples.http_lite.connection import Flow
 from examples.http_lite.request import Request
-from examples.http_lite.response import Answer, Flow, Later, other_method
+from examples.http_lite.response import Answer, other_method
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 #: RFC 9110, 7.6.1, and ours to say: what an application may not set.
@@ -36,7 +37,9 @@ class _Call:
     written: list[bytes] = attrs.field(factory=list)
     is_sent: bool = False
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], None]:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], None]:
         if exc_info is not None and self.is_sent:
             raise exc_info[1].with_traceback(exc_info[2])
         if exc_info is None and self.status:
@@ -53,8 +56,7 @@ class _Call:
             chunks = self._chunks(result)
             first = next(chunks, b"")  # the application may start no sooner than with it
         try:
-            if not self.status:
-                raise AssertionError("start_response was not called")
+            assert self.status, "start_response was not called"
             self.is_sent = True
             fields, length = _said(tuple(self.headers))
             answer = Answer(self.status, first, "", fields, length)
@@ -107,10 +109,10 @@ class Gateway:
     wsgi: Application
     app: App
     threads: int = 4
-    _waiting: deque[tuple[_Call, Callable[[Any], None]]] = attrs.field(init=False, factory=deque)
+    _waiting: deque[tuple[_Call, Callable[[Any], object]]] = attrs.field(init=False, factory=deque)
     _busy: int = attrs.field(init=False, default=0)
 
-    def prepare(self, request: Request) -> Action:
+    def find(self, request: Request) -> Action:
         """Return what answers *request*."""
         if request.method in ("TRACE", "CONNECT") or request.path == "*":
             return always(other_method(request.method, ("GET", "HEAD", "OPTIONS", "POST")))
@@ -120,10 +122,11 @@ class Gateway:
         call = _Call(self.wsgi, {**environ, "wsgi.input": request.file or io.BytesIO(), "REMOTE_ADDR": self.app.client})
         if not self.threads:
             return call.answer()
-        later = Later()
-        self._waiting.append((call, later.give))
+        return partial(self._begin, call)
+
+    def _begin(self, call: _Call, give: Callable[[Any], object]) -> None:
+        self._waiting.append((call, give))
         self._start()
-        return later
 
     def _start(self) -> None:
         """Have another thread work, if there is one, and work for it."""
@@ -143,35 +146,42 @@ class Gateway:
             except IndexError:
                 return
             try:
-                self._give(call, partial(self.app.reactor.call_threadsafe, give))
+                self._give(call, give)
             except Exception as error:
                 self.app.reactor.call_threadsafe(give, error)
 
-    def _give(self, call: _Call, give: Callable[[Any], None]) -> None:
+    def _give(self, call: _Call, give: Callable[[Any], object]) -> None:
         """In a thread: *give* the answer, and make the rest of its body no faster than the client takes it."""
         answer, tell, turns = call.answer(), self.app.reactor.call_threadsafe, threading.Semaphore(0)
-        chunks = answer.body
+        chunks, flows = answer.body, list[Flow]()
         if not isinstance(chunks, Generator):
-            give(answer)
+            tell(give, answer)
             return
-        answer.body = flow = Flow(lambda _: turns.release(), turns.release, turns.release)
+
+        def start(flow: Flow) -> None:
+            flow.on_room = flow.on_over = turns.release
+            flows.append(flow)
+            turns.release()
 
         def push(data: bytes) -> None:
-            if flow.write(data):
+            if flows[0].write(data):
                 turns.release()
 
+        answer.body = start
         with closing(chunks):
-            give(answer)
+            tell(lambda: give(answer) or turns.release())
             try:
                 for data in chunks:
                     turns.acquire()
-                    if flow.is_over:
+                    if not flows or flows[0].is_over:
                         return
                     tell(push, data)
                 turns.acquire()
-                tell(flow.end)
+                if flows:
+                    tell(flows[0].end)
             except Exception:
-                tell(flow.cut)
+                if flows:
+                    tell(flows[0].cut)
                 raise
 
     def _environ(self, request: Request) -> dict[str, Any]:
