@@ -20,14 +20,14 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from examples.http_lite import files, response, static
+from examples.http_lite import files, response
 from examples.http_lite.app import App
 from examples.http_lite.connection import PHASES, Connection, Event, Phase, Site
 from examples.http_lite.files import File, Files, Folder, Nothing
-from examples.http_lite.static import Static, listing, size_for_people
 from examples.http_lite.log import AccessLog
 from examples.http_lite.options import OPTIONS
 from examples.http_lite.request import Part, Request, Requests
+from examples.http_lite.static import Static, listing, size_for_people
 from reactor.testing import Effort, check_handler
 from tests.kit import PATIENCE, Watched, read_all, reset, unix_pair
 
@@ -288,20 +288,6 @@ def test_nothing_leads_out(tree: Path, target: str, status: int) -> None:
     assert Files(tree).find(target) == Nothing(status)
 
 
-@POSIX
-@pytest.mark.parametrize("relative", [True, False])
-def test_both_ways_of_opening_agree(tree: Path, relative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where files cannot be opened relative to a directory, the same is found and the same is not."""
-    monkeypatch.setattr(files, "_OPENS_RELATIVE", relative)
-    served = Files(tree)
-    assert read(served.find("/inside-folder/page.html")) == b"<p>page"
-    assert served.find("/out-folder/secret.txt") == Nothing(404)
-    assert served.find("/fifo") == Nothing(404)
-    assert served.find("/sub") == Nothing(301, "/sub/")
-    assert isinstance(served.find("/sub/"), Folder)
-    assert served.find("/up/") == Nothing(404)
-
-
 @NOT_ROOT
 def test_what_may_not_be_read_is_forbidden(tree: Path) -> None:
     """No permission is 403, not a crash."""
@@ -526,7 +512,7 @@ class Talk:
 def talk(virtual: Watched, tree: Path) -> Iterator[Callable[[], Talk]]:
     """Makes clients."""
     static = Static(Files(tree))
-    site = Site(App(static), AccessLog(None, virtual.call_soon))
+    site = Site(App(static.find), AccessLog(None, virtual.call_soon))
     with contextlib.ExitStack() as stack, contextlib.closing(static):
 
         def connect() -> Talk:
@@ -563,7 +549,7 @@ def test_a_body_may_end_where_the_next_head_begins(talk: Callable[[], Talk]) -> 
 
 def test_connections_keep_what_handlers_promise(tree: Path) -> None:
     """Requests may be cut anywhere, clients may leave anywhere, and a connection may be closed in every hook."""
-    site = Site(App(Static(Files(tree))), AccessLog(None, lambda call: call(), lambda: 0.0))
+    site = Site(App(Static(Files(tree)).find), AccessLog(None, lambda call: call(), lambda: 0.0))
     post = get("/site/", "Content-Length: 5", method="POST") + b"hello"
     sends = get("/hello.txt") + post + get("/nowhere"), get("/hello.txt", version="1.0"), b"nonsense\r\n\r\n"
     outcomes = check_handler(lambda: Connection(site), sends, effort=Effort(two_way=40, by_chance=16, points=6, hooks=6))

@@ -23,7 +23,7 @@ try:
     from examples.http_lite.connection import Connection, Site
     from examples.http_lite.files import Files
     from examples.http_lite.log import AccessLog
-    from examples.http_lite.options import OPTIONS, Options
+    from examples.http_lite.options import Options
     from examples.http_lite.static import Static
     from examples.http_lite.status import add_routes
     from examples.http_lite.wsgi import Gateway
@@ -105,9 +105,9 @@ def what_to_serve(given: argparse.Namespace) -> tuple[App, str]:
     if not isinstance(app, App):
         raise ValueError(f"{given.app}: no App of examples.http_lite.app")  # noqa: TRY004  # as if it were not there
     if given.wsgi:
-        app.otherwise = Gateway(named(given.wsgi), app, given.threads)
+        app.otherwise = Gateway(named(given.wsgi), app, given.threads).find
     elif directory:
-        app.otherwise = Static(Files(directory))
+        app.otherwise = Static(Files(directory)).find
     shown = os.fsencode(os.path.abspath(directory)).decode("utf-8", "replace") if directory else ""
     return app, " and ".join(filter(None, (given.app, given.wsgi, shown)))
 
@@ -133,7 +133,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         name, _, value = text.partition("=")
         if name not in limits:
             raise argparse.ArgumentTypeError(f"{name!r} is no limit")
-        return name, type(limits[name].default)(value)
+        return name, (int if isinstance(limits[name].default, int) else float)(value)
 
     known = "\n".join(f"  {name}={each.default:<12} {each.metadata['what']}" for name, each in limits.items())
     parser = argparse.ArgumentParser(

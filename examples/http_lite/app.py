@@ -1,4 +1,4 @@
-"""Applications: which handler answers a request. Pure: a request in, an answer out.
+"""Applications: which handler answers a request, and the forms that it may be sent.
 
     app = App()
 
@@ -6,8 +6,8 @@
     def user(request, name):
         return {"name": name}
 
-A handler answers at once, by what `as_answer` takes; later, by a `Later`, or in a thread; or bit by bit, by an iterator or a
-`Flow`. What it raises is answered with 500, and reported.
+A handler answers at once, by what `as_answer` takes; later, by returning a function, which is called with another one that
+takes the answer, once, in the loop; or bit by bit: see `Answer`. What it raises is answered with 500, and reported.
 """
 
 from __future__ import annotations
@@ -15,44 +15,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import attrs
 
 from examples.http_lite.request import Request
-from examples.http_lite.response import METHODS, Answer, Later, other_method, status_page
+from examples.http_lite.response import METHODS, Answer, other_method, status_page
 from reactor import Reactor
 
-Handler = Callable[..., Any]
 Action = Callable[[Request], Any]
-H = TypeVar("H", bound=Handler)
+H = TypeVar("H", bound=Callable[..., Any])
 _PARAMETER = re.compile(r"\{(\w+)\}")
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """Something that answers requests, and finds out once for all that say the same how."""
-
-    def prepare(self, request: Request) -> Action:
-        """Return what answers *request*."""
-        ...
+#: More fields and files than this are refused.  # Django, PHP 1000
+PARTS_MAX = 1000
 
 
 @attrs.define(eq=False)
 class App:
-    """Routes, and what answers where none fits: by default 404.
+    """Routes; and, for what has none, something that finds what answers a request, like `find`: by default 404.
 
     A route for GET answers HEAD, too; OPTIONS is answered for every route; TRACE and CONNECT never are.
     """
 
-    otherwise: Prepares | Action | None = None
+    otherwise: Callable[[Request], Action] | None = None
     #: Whose loop calls the handlers; there once it is served.
     reactor: Reactor = attrs.field(init=False, default=None)
     #: Who asks, while a handler is called: an IP address, or "-" on a Unix socket.
     client: str = attrs.field(init=False, default="-")
-    _exact: dict[str, dict[str, Handler]] = attrs.field(init=False, factory=dict)
-    _patterns: dict[re.Pattern[str], dict[str, Handler]] = attrs.field(init=False, factory=dict)
+    _exact: dict[str, dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
+    _patterns: dict[re.Pattern[str], dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
 
     def route(self, method: str, path: str) -> Callable[[H], H]:
         """Have the function that follows answer *method* on *path*; `{name}` stands for one part of it, and is an argument.
@@ -73,40 +65,73 @@ class App:
         return add
 
     def find(self, request: Request) -> Action:
-        """Return what answers *request*, and any other one that says the same; it is remembered there."""
-        request.action = action = self._find(request)
-        return action
-
-    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Later:
-        """Return the promise of what *function* returns, which may block: it is called in another thread."""
-        later = Later()
-        self.reactor.run_in_thread(function, *arguments, then=later.give, on_error=later.give)
-        return later
-
-    def _find(self, request: Request) -> Action:
+        """Return what answers *request*, and any other one that says the same."""
         method, path, parameters = request.method, request.path, {}
         if request.refusal:
             return always(status_page(request.refusal))
         handlers = self._exact.get(path)
-        if handlers is None:
-            for pattern, found in self._patterns.items():
-                if match := pattern.fullmatch(path):
-                    handlers, parameters = found, {name: unquote(value) for name, value in match.groupdict().items()}
-                    break
+        for pattern, found in self._patterns.items() if handlers is None else ():
+            if match := pattern.fullmatch(path):
+                handlers, parameters = found, {name: unquote(value) for name, value in match.groupdict().items()}
+                break
         if method in ("TRACE", "CONNECT"):  # RFC 9110, 9.3.8: TRACE would give away what others have put in
             return always(other_method(method, ("GET", "HEAD", "OPTIONS")))
         if handlers is None and path == "*":
             return always(other_method(method, METHODS - {"TRACE", "CONNECT"}))
-        if handlers is None and self.otherwise is not None:
-            return self.otherwise.prepare(request) if isinstance(self.otherwise, Prepares) else self.otherwise
         if handlers is None:
-            return always(status_page(404 if method in METHODS else 501))
+            return self.otherwise(request) if self.otherwise else always(status_page(404 if method in METHODS else 501))
         handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is not None:
             return partial(handler, **parameters) if parameters else handler
         return always(other_method(method, {*handlers, "OPTIONS"} | ({"HEAD"} if "GET" in handlers else set())))
 
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return, from a handler, what answers with what *function* returns, which may block: it is called in a thread."""
+        return lambda give: self.reactor.run_in_thread(function, *arguments, then=give, on_error=give)
+
 
 def always(answer: Answer) -> Action:
     """Return what answers every request by *answer*."""
     return lambda _: answer
+
+
+@attrs.frozen
+class Upload:
+    """A file that was sent, on the disk if it is not small. It is gone when nobody has it any more."""
+
+    name: str  # as the client calls it: not to be trusted as a path
+    size: int
+    file: Any
+
+
+def form_of(request: Request) -> dict[str, str | Upload]:
+    """Return the fields and files of *request*'s body, the last one of each name. If it is large, call this in a thread.
+
+    The parser is `python-multipart`; how much may come is for `Options.body_bytes`.
+
+    Raises:
+        ValueError: it is no form, a broken one, or one of too many parts.
+    """
+    from python_multipart import parse_form
+    from python_multipart.exceptions import FormParserError
+
+    parts: list[tuple[bytes | None, str | Upload]] = []
+
+    def add(part: Any) -> None:
+        if len(parts) == PARTS_MAX:
+            raise ValueError("a form of too many parts")
+        value: str | Upload = (getattr(part, "value", None) or b"").decode("utf-8", "replace")
+        if hasattr(part, "file_object"):
+            part.file_object.seek(0)
+            value = Upload((part.file_name or b"").decode("utf-8", "replace"), part.size, part.file_object)
+        parts.append((part.field_name, value))
+
+    kind = request.fields.get("content-type", "")
+    if request.file is None or not kind.lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+        raise ValueError(f"no form, but {kind!r}")
+    request.file.seek(0)
+    try:
+        parse_form({"Content-Type": kind.encode("latin-1")}, request.file, add, add)
+    except FormParserError as error:
+        raise ValueError(f"a broken form: {error}") from error
+    return {(name or b"").decode("utf-8", "replace"): value for name, value in parts}

@@ -2,7 +2,7 @@
 
 Requests are answered in the order in which they came, one at a time; the others wait, and the client with them. `look`
 begins what can be begun, `work` is the only place that has a request answered, `give` the only one that answers, `done` the
-only one that ends. `tick` is the only one that knows of time.
+only one that ends, and `tick` the only one that knows of time.
 
 Names with a leading underscore belong to the library on a handler, so there are none here.
 """
@@ -10,6 +10,7 @@ Names with a leading underscore belong to the library on a handler, so there are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
@@ -19,13 +20,11 @@ from examples.http_lite.app import App
 from examples.http_lite.log import AccessLog
 from examples.http_lite.options import OPTIONS, Options
 from examples.http_lite.request import Part, Request, Requests, Spool
-from examples.http_lite.response import BODILESS, TEXT, Answer, Flow, Heads, Later, Pieces, as_answer, status_page
+from examples.http_lite.response import BODILESS, TEXT, Answer, Heads, Pieces, as_answer, status_page
 from reactor import CloseReason, Inet, Limits, NotConnected, PoolFull, Stream, Timer
 
 #: Exchanges that a connection begins in one go, so that a client with many requests does not starve the others.
 EXCHANGES_PER_PASS = 16
-#: A body of no more than this leaves with its head, in one call.
-QUEUED_BYTES = 64 * 1024
 
 
 class Phase(Enum):
@@ -38,8 +37,6 @@ class Phase(Enum):
     SENDING = auto()  # the answer is on its way
     CLOSING = auto()  # the last answer was given, and what still comes is dropped
 
-    __hash__ = object.__hash__  # Enum's own one is a call of Python
-
 
 class Event(Enum):
     """What moves it on."""
@@ -51,8 +48,6 @@ class Event(Enum):
     SENT = auto()  # the answer is given; another request may follow
     LAST = auto()  # none will follow
 
-    __hash__ = object.__hash__
-
 
 PHASES: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.IDLE: {Event.BEGIN: Phase.HEAD, Event.BODY: Phase.BODY, Event.REQUEST: Phase.WORKING, Event.LAST: Phase.CLOSING},
@@ -63,8 +58,7 @@ PHASES: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.CLOSING: {},
 }
 _IDLE, _WORKING, _SENDING = Phase.IDLE, Phase.WORKING, Phase.SENDING
-#: Between two exchanges.
-_OPEN = frozenset((Phase.IDLE, Phase.HEAD, Phase.BODY))
+_OPEN = (Phase.IDLE, Phase.HEAD, Phase.BODY)  # between two exchanges
 
 
 @attrs.define(eq=False)
@@ -74,16 +68,52 @@ class Site:
     app: App
     log: AccessLog
     options: Options = OPTIONS
-    #: Whether the server is about to end.
-    is_draining: bool = attrs.field(init=False, default=False)
-    #: Requests of connections that have ended.
-    served: int = attrs.field(init=False, default=0)
-    requests_max: int = attrs.field(init=False, default=attrs.Factory(lambda self: self.options.requests, takes_self=True))
+    is_draining: bool = attrs.field(init=False, default=False)  # the server is about to end
+    served: int = attrs.field(init=False, default=0)  # requests of connections that have ended
     known: dict[bytes, Request] = attrs.field(init=False, repr=False, factory=dict)
-    heads: Heads = attrs.field(init=False, default=attrs.Factory(lambda self: Heads(self.log.clock), takes_self=True))
-    limits: Limits = attrs.field(
-        init=False, default=attrs.Factory(lambda self: Limits(close_timeout=self.options.answer_seconds), takes_self=True)
-    )
+    heads: Heads = attrs.field(init=False)
+    limits: Limits = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.heads, self.limits = Heads(self.log.clock), Limits(close_timeout=self.options.answer_seconds)
+
+
+@attrs.define(eq=False)
+class Flow:
+    """A body that comes as it comes: events, or the work of a thread. The function that is an answer's body is given one.
+
+    In the loop, *on_room* is called when `write` has returned False, and there is room again; *on_over* once, when nothing
+    more is taken, whoever ended it. If it is *endless*, the server ends it when it is to end itself.
+    """
+
+    _connection: Connection | None
+    on_room: Callable[[], object] = lambda: None
+    on_over: Callable[[], object] = lambda: None
+    endless: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._connection is None
+
+    def write(self, data: bytes) -> bool:
+        """Send *data*; False: send no more until `on_room`, or ever if it is over."""
+        return self._connection is not None and (not data or self._connection.push(data))
+
+    def end(self) -> None:
+        """That was all. Ending twice is allowed."""
+        if self._connection is not None:
+            self._connection.push(None)
+
+    def cut(self) -> None:
+        """It cannot be finished: break the connection, so that the client does not take what it has for all."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def over(self) -> None:
+        """Nothing more is taken; called by the connection, once."""
+        self._connection = None
+        self.on_over()
 
 
 @attrs.define(eq=False)
@@ -96,12 +126,12 @@ class Connection(Stream):
     phase: Phase = attrs.field(init=False, default=Phase.IDLE)
     client: str = attrs.field(init=False, default="-")
     timer: Timer = attrs.field(init=False, repr=False)
-    #: When the phase began, and when the last exchange did.
-    since: float = attrs.field(init=False, default=0.0)
-    began: float = attrs.field(init=False, default=0.0)
-    #: The exchange under way: its request, its answer, the bytes of that answer's body, and how those are framed.
+    since: float = attrs.field(init=False, default=0.0)  # when the phase began
+    began: float = attrs.field(init=False, default=0.0)  # when the last exchange did
+    #: The exchange under way: its request, its answer, the bytes of that answer's body, and how those come and are framed.
     request: Request | None = attrs.field(init=False, default=None)
     answer: Answer | None = attrs.field(init=False, default=None)
+    flow: Flow | None = attrs.field(init=False, default=None)
     sent: int = attrs.field(init=False, default=0)
     length: int | None = attrs.field(init=False, default=None)
     is_chunked: bool = attrs.field(init=False, default=False)
@@ -109,7 +139,6 @@ class Connection(Stream):
     served: int = attrs.field(init=False, default=0)
     is_last: bool = attrs.field(init=False, default=False)  # answer what waits, then close
     is_held: bool = attrs.field(init=False, default=False)  # reading is paused
-    is_looking: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self.limits = self.site.limits
@@ -118,10 +147,8 @@ class Connection(Stream):
     # Hooks
 
     def on_connect(self) -> None:
-        try:
+        with suppress(NotConnected):  # reset already
             self.client = self.peer.host if isinstance(self.peer, Inet) else "-"
-        except NotConnected:  # reset already
-            pass
         self.since = self.reactor.now
         self.timer = self.call_later(self.site.options.idle_seconds, self.tick)
 
@@ -139,15 +166,15 @@ class Connection(Stream):
         self.look()
 
     def on_drain(self) -> None:
-        if self.answer is not None and isinstance(self.answer.body, Flow):
-            self.call(self.answer.body.on_room)
+        if self.flow is not None:
+            self.call(self.flow.on_room)
         self.look()
 
     def on_shutdown(self, grace: float) -> None:
         """Answer what has come, and close; a request that has begun to come is waited for."""
         self.is_last = True
-        if self.answer is not None and isinstance(self.answer.body, Flow) and self.answer.body.endless:
-            self.answer.body.end()
+        if self.flow is not None and self.flow.endless:
+            self.flow.end()
         self.look()
 
     def on_close(self, reason: CloseReason) -> None:
@@ -160,19 +187,16 @@ class Connection(Stream):
 
     def look(self) -> None:
         """Begin what can be begun; then wait for the right thing, for as long as it may take."""
-        if self.is_looking or self.phase is Phase.CLOSING:
-            return
         waiting, steps = self.requests.waiting, EXCHANGES_PER_PASS
-        self.is_looking = True
-        while waiting and steps and self.phase in _OPEN and self.buffered <= self.limits.high:  # else `on_drain` goes on
-            steps -= 1
-            self.work(waiting.popleft())
-        self.is_looking = False
+        with self.corked():
+            while waiting and steps and self.phase in _OPEN and self.buffered <= self.limits.high:  # else `on_drain` goes on
+                steps -= 1
+                self.work(waiting.popleft())
         if not steps and waiting:
             self.call_soon(self.look)
         if self.phase in _OPEN and not waiting:
             self.wait()
-        if bool(waiting) is not self.is_held and self.is_open:  # the kernel then holds the client
+        if bool(waiting) is not self.is_held and self.is_writable:  # the kernel then holds the client
             self.is_held = bool(waiting)
             (self.pause if self.is_held else self.resume)()
 
@@ -198,28 +222,31 @@ class Connection(Stream):
         app = self.site.app
         app.client = self.client
         try:
-            given = (request.action or app.find(request))(request)
+            if request.action is None:
+                request.action = app.find(request)
+            given = request.action(request)
+            if callable(given):
+                given(self.give_late)
+                return
         except Exception as error:
             given = error
-        if isinstance(given, Later):
-            given.take(self.give_late)
-        else:
-            self.give(given)
+        self.give(given)
 
-    def give_late(self, given: Any) -> None:
-        """Answer the request under way, if the client is still there."""
+    def give_late(self, given: Any) -> bool:
+        """Answer the request under way; False if the client has gone, or takes no body."""
         answer = self.understood(given)
         if self.phase is not _WORKING or not self.is_open:
-            self.call(answer.close)
-            return
+            return False
         with self.corked():
             self.give(answer)
-        self.look()
+        self.call_soon(self.look)
+        return self.answer is answer
 
     def give(self, given: Any) -> None:
         """Answer the request under way, or begin to. What most answers cost is what stands in here, for speed."""
         site, request = self.site, self.request
         assert request is not None
+        body: Any
         if type(given) is str:
             status, kind, more, body = 200, TEXT, b"", given.encode()
         else:
@@ -228,9 +255,10 @@ class Connection(Stream):
         heads, now = site.heads, self.reactor.now
         start = (now < heads.stale_at and heads.starts.get((status, kind))) or heads.start(status, kind, now)
         self.is_closing = (
-            not request.keep_alive or self.served >= site.requests_max or (self.is_last and not self.requests.waiting)
+            not request.keep_alive or self.served >= site.options.requests or (self.is_last and not self.requests.waiting)
         )
-        if type(body) is bytes and request.is_plain and not self.is_closing and len(body) <= QUEUED_BYTES and status not in BODILESS:
+        is_plain = request.is_plain and not self.is_closing and status not in BODILESS
+        if is_plain and type(body) is bytes and len(body) <= site.options.memory_bytes:
             self.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (start, len(body), more, body))
             if site.log.is_on:
                 self.sent = len(body)
@@ -243,42 +271,50 @@ class Connection(Stream):
     def begin(self, request: Request, answer: Answer, start: bytes) -> None:
         """Send a head that begins with *start*, and begin to send the body, whatever it is."""
         self.enter(Event.ANSWER)
-        body, is_old = answer.body, request.version == "1.0"
+        body, length, is_old = answer.body, answer.length, request.version == "1.0"
         has_body = request.method != "HEAD" and answer.status not in BODILESS
-        if isinstance(body, bytes) and len(body) > self.site.options.memory_bytes and has_body:
-            body = in_file(body)
-        self.length, self.sent = answer.length, 0
-        if isinstance(body, Pieces) or (isinstance(body, bytes) and (has_body or self.length is None)):
-            self.length = body.size if isinstance(body, Pieces) else len(body)
-        self.is_chunked = self.length is None and not is_old
-        self.is_closing = self.is_closing or (self.length is None and is_old)
+        if isinstance(body, bytes) and (has_body or length is None):
+            length = len(body)
+        elif isinstance(body, Pieces):
+            length = body.size
+        self.length, self.sent, self.is_chunked = length, 0, length is None and not is_old
+        self.is_closing = self.is_closing or (length is None and is_old)
         framing = b"Transfer-Encoding: chunked\r\n" if self.is_chunked else b""
-        if self.length is not None:
-            framing = b"Content-Length: %d\r\n" % self.length
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
         # the default is not stated (RFC 9112, 9.3)
         going = b"Connection: close\r\n" if self.is_closing else b"Connection: keep-alive\r\n" if is_old else b""
-        head = b"%b%b%b%b\r\n" % (start, b"" if answer.status in BODILESS else framing, going, answer.more)
-        if not has_body or isinstance(body, bytes):
-            if has_body:
-                head, self.sent = head + body, len(body)
-            self.write(head)
+        self.write(b"%b%b%b%b\r\n" % (start, b"" if answer.status in BODILESS else framing, going, answer.more))
+        if has_body:
+            self.send(body)
+        else:
+            self.done()
+
+    def send(self, body: Any) -> None:
+        """Begin to send *body*."""
+        options = self.site.options
+        if isinstance(body, bytes) and len(body) <= options.memory_bytes:
+            self.sent = len(body)
+            self.write(body)
             self.done()
             return
-        self.deadline("write", self.site.options.write_seconds)
+        self.deadline("write", options.write_seconds)
+        if isinstance(body, bytes):
+            body = in_file(body)
         if isinstance(body, Pieces):
             self.sent = body.size
-            self.write(head)
             for piece in body.pieces:
                 if isinstance(piece, bytes):
                     self.write(piece)
                 else:
                     self.send_file(body.file, *piece)
             self.write(b"", self.on_gone)
-        elif self.write(head):
-            if isinstance(body, Flow):
-                self.call(body.start, self.push, self.abort)
-            else:
-                self.send_from(self.framed(body), self.on_gone)
+        elif callable(body):
+            self.flow = Flow(self)
+            if not self.call(body, self.flow):
+                self.abort()
+        elif self.is_writable:
+            self.send_from(self.framed(body), self.on_gone)
 
     def framed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Return *chunks*, each as it is sent, and what ends them."""
@@ -309,7 +345,8 @@ class Connection(Stream):
             self.abort()  # nothing else tells the client that this is not all
             return False
         if data is None:
-            self.on_gone(None)
+            self.done()
+            self.call_soon(self.look)
             return False
         return goes_on and self.buffered <= self.limits.high
 
@@ -329,11 +366,13 @@ class Connection(Stream):
 
     def end_exchange(self, cut: str) -> None:
         """Note an answer that is given, whole or as far as it went, and let go what belongs to it."""
-        answer = self.answer
+        flow, answer = self.flow, self.answer
         self.note(0 if answer is None else answer.status, cut)
-        self.request = self.answer = None
-        if answer is not None:
-            self.call(answer.close)
+        self.request = self.answer = self.flow = None
+        if flow is not None:
+            self.call(flow.over)
+        elif answer is not None:
+            self.call(getattr(answer.body, "close", bool))
 
     def finish(self) -> None:
         """Have sent what is written, and close. `close` lingers, so that unread input destroys nothing of it."""
@@ -362,7 +401,8 @@ class Connection(Stream):
             Phase.BODY: options.body_seconds + self.requests.body_size / options.rate_bytes,
             Phase.SENDING: options.answer_seconds + self.sent / options.rate_bytes,
         }.get(phase, options.idle_seconds)
-        if phase is _WORKING or now < since + patience or (phase in (_IDLE, _SENDING) and self.is_sending is (phase is _IDLE)):
+        is_busy = phase is _WORKING or (phase is _IDLE and self.is_sending) or (phase is _SENDING and not self.is_sending)
+        if is_busy or now < since + patience:
             self.timer.restart(min(max(since + patience - now, 1.0), options.idle_seconds))
         elif phase is _SENDING:
             self.on_timeout("answer")
@@ -372,22 +412,25 @@ class Connection(Stream):
             self.requests.refuse(408)  # RFC 9110, 15.5.9
             self.look()
 
-    def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call what others have written; what it raises is reported."""
+    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """Call what others have written; False: it raised, which is reported."""
         try:
             function(*arguments)
         except Exception as error:
             self.understood(error)
+            return False
+        return True
 
     def understood(self, given: Any) -> Answer:
         """Return what *given* means as an answer; an error means 500, and is reported."""
+        error = given
         try:
-            if isinstance(given, Exception):
-                raise given
-            return as_answer(given)
-        except Exception as error:
-            self.reactor.report(self.request.line if self.request else "an answer", error)
-            return status_page(503 if isinstance(error, PoolFull) else 500)
+            if not isinstance(given, Exception):
+                return as_answer(given)
+        except Exception as exception:
+            error = exception
+        self.reactor.report(self.request.line if self.request else "an answer", error)
+        return status_page(503 if isinstance(error, PoolFull) else 500)
 
     def note(self, status: int, cut: str = "") -> None:
         """Write the log."""

@@ -1,11 +1,8 @@
 """Files: what a request's path names, below one directory and never outside of it.
 
-Every component of a path is opened by itself, relative to the directory before it and without following symbolic links, so
-that nobody can exchange one for a link between a check and its use. Only when a link is in the way is the path resolved; if
-it still is below the root, what it resolves to is opened in the same manner. Where the platform cannot open relative to a
-directory (Windows), the resolved path is checked and opened at once.
-
-Knows the file system, and neither sockets nor HTTP messages; statuses are what it answers where there is nothing to serve.
+A path is resolved, links and all, and refused if that leads out of the directory. What is opened then is looked at once more:
+nobody can exchange a directory for a link between the check and its use. Statuses are what is answered where there is nothing
+to serve.
 """
 
 from __future__ import annotations
@@ -24,17 +21,11 @@ import attrs
 INDEX = b"index.html"
 #: A listing shows no more than this.
 ENTRIES_MAX = 4000
-#: A name that begins with a dot is not served, but for this one (RFC 8615).
-WELL_KNOWN = b".well-known"
-
 #: Never wait (for the other end of a FIFO), never hand a descriptor on, never follow a link.
 _FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY", "O_NOINHERIT")
 )
-_OPENS_RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
-#: open(2): a link where none is followed. EMLINK on FreeBSD, ENOTDIR for one in the middle.
-_LINK_ERRORS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
-#: What an errno of open(2) is to the client; anything else is 500.
+#: What an errno is to the client; anything else is 500.
 _STATUS_OF_ERROR = {
     **dict.fromkeys([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK, errno.ENAMETOOLONG, errno.EINVAL], 404),
     **dict.fromkeys([errno.EACCES, errno.EPERM], 403),
@@ -43,19 +34,11 @@ _STATUS_OF_ERROR = {
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: What no name contains. On Windows these would lead to other directories, drives and streams.
 _NOT_IN_NAMES = re.compile(rb"[/\0\\:]" if os.name == "nt" else rb"[/\0]")
-#: What browsers must be told right, whatever the machine's own tables say.
+#: What browsers must be told right, whatever the machine's own tables say; an archive is what it is, not what is in it.
 _TYPES = {
-    ".css": "text/css",
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".wasm": "application/wasm",
-    ".webp": "image/webp",
-    ".woff2": "font/woff2",
-    ".gz": "application/gzip",  # an archive is sent as what it is, not as what is in it
+    **{".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".md": "text/markdown"},
+    **{".json": "application/json", ".wasm": "application/wasm", ".gz": "application/gzip", ".svg": "image/svg+xml"},
+    **{".webp": "image/webp", ".woff2": "font/woff2"},
 }
 
 
@@ -74,10 +57,12 @@ class File:
     @property
     def is_current(self) -> bool:
         """Whether its path names it still, as it was when it was opened."""
+        was = self.info
         try:
-            return _identity(os.stat(self.path)) == _identity(self.info)
+            now = os.stat(self.path)
         except OSError:
             return False
+        return now.st_mtime_ns == was.st_mtime_ns and now.st_size == was.st_size and os.path.samestat(now, was)
 
     def __del__(self) -> None:
         os.close(self.fd)
@@ -85,11 +70,10 @@ class File:
 
 @attrs.frozen
 class Folder:
-    """A directory without an index: the names in it that would be served, and what is known of each."""
+    """A directory without an index: the names in it that would be served, what each is, and whether there are more."""
 
     path: str
     entries: list[tuple[bytes, os.stat_result]]
-    #: Whether there are more than `entries`.
     is_cut: bool
 
 
@@ -123,126 +107,74 @@ def names_of(path: str) -> tuple[bytes, ...]:
     if not path.startswith("/") or _BAD_ESCAPE.search(path):
         raise ValueError("no path, or a broken escape")
     names = tuple(map(unquote_to_bytes, path[1:].encode("latin-1").split(b"/")))
-    for name in names:
-        if name in (b".", b"..") or _NOT_IN_NAMES.search(name):
-            raise ValueError("no name of a file")
+    if any(name in (b".", b"..") or _NOT_IN_NAMES.search(name) for name in names):
+        raise ValueError("no name of a file")
     if b"" in names[:-1] or any(map(_is_hidden, names)):
         raise FileNotFoundError(errno.ENOENT, "an empty or hidden name")
     return names
 
 
 def _is_hidden(name: bytes) -> bool:
-    return name.startswith(b".") and name != WELL_KNOWN
-
-
-def _identity(info: os.stat_result) -> tuple[int, ...]:
-    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
-
-
-def _real_path(path: str | bytes | os.PathLike[str]) -> bytes:
-    return os.path.realpath(os.fsencode(path))
+    """Tell whether a name is nobody's business: it begins with a dot, and is not that of RFC 8615."""
+    return name.startswith(b".") and name != b".well-known"
 
 
 @attrs.frozen
 class Files:
-    """The directory that is served.
+    """The directory that is served: any path of it."""
 
-    Args:
-        root: any path of a directory.
-    """
-
-    root: bytes = attrs.field(converter=_real_path)
+    root: bytes = attrs.field(converter=lambda path: os.path.realpath(os.fsencode(path)))
 
     def find(self, path: str) -> Found:
         """Return what *path* names, which is escaped and has no query."""
         try:
-            *folders, last = names_of(path)
-            names = (*folders, last) if last else tuple(folders)
-            fd, info = self._open(names)
+            names = names_of(path)
+            real = self._resolve(names)
+            info = os.stat(real)
+            if not stat.S_ISDIR(info.st_mode):
+                return self._open(real) if names[-1] and stat.S_ISREG(info.st_mode) else Nothing(404)
+            if names[-1]:
+                return Nothing(301, path + "/")
             try:
-                if stat.S_ISDIR(info.st_mode):
-                    return Nothing(301, path + "/") if last else self._index(names) or self._list(names, fd)
-                if last and fd >= 0:
-                    keep, fd = fd, -1
-                    return File(keep, os.path.join(self.root, *names), info)
-                return Nothing(404)
-            finally:
-                if fd >= 0:
-                    os.close(fd)
+                return self._open(self._resolve((*names[:-1], INDEX)))
+            except FileNotFoundError:
+                return self._list(real, os.fsdecode(b"/".join((b"", *names))))
         except ValueError:
             return Nothing(400)
         except OSError as error:
             return Nothing(_STATUS_OF_ERROR.get(error.errno or 0, 500))
 
-    def _index(self, folder: tuple[bytes, ...]) -> File | None:
-        names = (*folder, INDEX)
-        try:
-            fd, info = self._open(names)
-        except OSError as error:
-            if _STATUS_OF_ERROR.get(error.errno or 0) != 404:
-                raise
-            return None
-        file = File(fd, os.path.join(self.root, *names), info) if fd >= 0 else None
-        return file if stat.S_ISREG(info.st_mode) else None
+    def _open(self, real: bytes) -> File:
+        """Open a regular file; FileNotFoundError: it is none, or was exchanged for what lies elsewhere."""
+        if not stat.S_ISREG(os.stat(real).st_mode):  # else opening may wait, or do something, such as rewind a tape
+            raise FileNotFoundError(errno.ENOENT, "no regular file")
+        fd = os.open(real, _FLAGS)
+        file = File(fd, real, os.fstat(fd))
+        place = f"/proc/self/fd/{fd}"  # where there is none, somebody may exchange it twice, at the right moments
+        self._check(os.fsencode(os.readlink(place)) if os.path.exists(place) else os.path.realpath(real))
+        return file
 
-    def _list(self, names: tuple[bytes, ...], fd: int) -> Folder:
+    def _list(self, real: bytes, path: str) -> Folder:
         """Return the directory's entries: no links that lead out or nowhere, no devices, FIFOs or sockets."""
         entries: list[tuple[bytes, os.stat_result]] = []
-        with os.scandir(fd if fd >= 0 else self._resolve(names)) as found:
+        with os.scandir(real) as found:
             for entry in found:
-                name = os.fsencode(entry.name)
                 if len(entries) == ENTRIES_MAX:
                     break
                 try:
-                    if entry.is_symlink():
-                        self._resolve((*names, name))
+                    self._check(os.path.realpath(entry.path, strict=True))
                     info = entry.stat()
                 except OSError:
                     continue
-                if (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)) and not _is_hidden(name):
-                    entries.append((name, info))
-        return Folder(os.fsdecode(b"/".join((b"", *names, b""))).replace("//", "/"), entries, len(entries) == ENTRIES_MAX)
-
-    def _open(self, names: tuple[bytes, ...]) -> tuple[int, os.stat_result]:
-        """Return an open regular file or directory, and what it is; or -1 and what is there instead."""
-        if not _OPENS_RELATIVE:
-            return _look(self._resolve(names), None)
-        try:
-            return self._walk(names)
-        except OSError as error:
-            if error.errno not in _LINK_ERRORS:
-                raise
-        below = self._resolve(names)[len(self.root) :].split(os.fsencode(os.sep))
-        return self._walk(tuple(filter(None, below)))
-
-    def _walk(self, names: tuple[bytes, ...]) -> tuple[int, os.stat_result]:
-        """Do the same without following links."""
-        parent: int | None = None
-        try:
-            for name in (self.root, *names)[:-1]:
-                child = os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=parent)
-                if parent is not None:
-                    os.close(parent)
-                parent = child
-            return _look((self.root, *names)[-1], parent)
-        finally:
-            if parent is not None:
-                os.close(parent)
+                if (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)) and not _is_hidden(entry.name):
+                    entries.append((entry.name, info))
+        return Folder(path, entries, len(entries) == ENTRIES_MAX)
 
     def _resolve(self, names: tuple[bytes, ...]) -> bytes:
         """Return the real path of *names*; FileNotFoundError: it is not below the root, or not there."""
-        real = os.path.realpath(os.path.join(self.root, *names), strict=True)
+        return self._check(os.path.realpath(os.path.join(self.root, *names), strict=True))
+
+    def _check(self, real: bytes) -> bytes:
         if os.path.commonpath((self.root, real)) != self.root:
             raise FileNotFoundError(errno.ENOENT, "outside of what is served")
         return real
-
-
-def _look(name: bytes, parent: int | None) -> tuple[int, os.stat_result]:
-    """Open a regular file or a directory; what it is is looked at before: opening a FIFO or a device does something to it."""
-    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    if stat.S_ISLNK(info.st_mode):
-        raise OSError(errno.ELOOP, "a symbolic link")
-    if not stat.S_ISREG(info.st_mode) and (parent is None and not _OPENS_RELATIVE or not stat.S_ISDIR(info.st_mode)):
-        return -1, info
-    fd = os.open(name, _FLAGS, dir_fd=parent)
-    return fd, os.fstat(fd)  # exchanged meanwhile, it is as open as before

@@ -54,8 +54,9 @@ class AccessLog:
             self._second, self._stamp = second, time.strftime(form, time.localtime(second))
         if self.form == "json":
             what = {"time": self._stamp, "client": client, "method": request.method, "target": request.target}
-            more = {"status": status, "bytes": sent, "seconds": round(seconds, 6), "closed": cut or None, "host": request.host}
-            line = json.dumps(what | more | {"agent": fields.get("user-agent"), "referer": fields.get("referer")})
+            what |= {"host": request.host, "agent": fields.get("user-agent"), "referer": fields.get("referer")}
+            result = {"status": status, "bytes": sent, "seconds": round(seconds, 6), "closed": cut or None}
+            line = json.dumps(what | result)
         else:
             line = f'{client} - - [{self._stamp}] "{request.line.translate(_ESCAPES)}" {status or "-"} {sent or "-"}'
             if self.form == "combined":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum, auto
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -28,13 +28,6 @@ _ONCE = frozenset(("host", "content-length", "transfer-encoding", "content-type"
 HEAD_BYTES_KNOWN, HEADS_KNOWN = 2048, 512
 
 
-class Spool(SpooledTemporaryFile[bytes]):
-    """A file that is in memory until it is too long for that, and closed when nobody has it any more."""
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class Part(Enum):
     """How much there is of the next request."""
 
@@ -44,31 +37,34 @@ class Part(Enum):
     BODY = auto()  # its head is, its body is not
 
 
+class Spool(SpooledTemporaryFile[bytes]):
+    """A file that is in memory until it is too long for that, and closed when nobody has it any more."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @attrs.define(eq=False)
 class Request:
     """One request, complete. Nobody may change it: the same one may come again."""
 
     method: str = "-"
-    #: As it came, in any of its four forms (RFC 9112, 3.2).
-    target: str = "-"
-    #: "1.1" or "1.0"
-    version: str = "1.1"
+    target: str = "-"  # as it came, in any of its four forms (RFC 9112, 3.2)
+    version: str = "1.1"  # or "1.0"
     #: Header fields by their names in lower case; those that came more than once are joined. No trailers.
-    fields: Mapping[str, str] = attrs.field(factory=dict)
+    fields: dict[str, str] = attrs.field(factory=dict)
     #: Its body, if there is one, from the beginning; and how long that is.
     file: Spool | None = attrs.field(default=None, repr=False)
     size: int = 0
-    #: Whether another request may follow on the connection; never after a refusal.
+    #: Whether another request may follow on the connection: never after a refusal; and whether a length is all it needs.
     keep_alive: bool = False
+    is_plain: bool = False
     #: The status to refuse it with; 0: it is to be answered.
     refusal: int = 0
-    #: The target's path and query, still escaped; "*" and "" for `OPTIONS *`.
+    #: The target's path and query, still escaped ("*" and "" for `OPTIONS *`); and its authority, else the Host field.
     path: str = ""
     query: str = ""
-    #: Whom it is for: the target's authority, else the Host field.
     host: str = ""
-    #: Whether its answer needs no more than a length.
-    is_plain: bool = False
     #: What answers it, once that is known.
     action: Callable[[Request], Any] | None = attrs.field(default=None, repr=False)
 
@@ -91,32 +87,23 @@ class Request:
 
 
 class _Refused(Exception):
-    """Raised in a callback of the parser, to stop it."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
+    """Raised in a callback of the parser, with a status, to stop it."""
 
 
 @attrs.define(eq=False)
 class Requests:
-    """The requests of one connection. `feed` it what comes, and take them out of `waiting`.
+    """The requests of one connection: `feed` it what comes, and take them out of `waiting`.
 
-    Args:
-        options: the limits.
-        known: is given heads that may come again, and what they are; to be shared by all that have the same *options*.
+    Heads that may come again are put into *known*, which is to be shared by all that have the same *options*.
     """
 
     options: Options = OPTIONS
     known: dict[bytes, Request] = attrs.field(factory=dict)
-    #: Complete requests, the oldest first.
-    waiting: deque[Request] = attrs.field(init=False, factory=deque)
-    #: What there is of the next one.
-    part: Part = attrs.field(init=False, default=Part.NOTHING)
+    waiting: deque[Request] = attrs.field(init=False, factory=deque)  # complete, the oldest first
+    part: Part = attrs.field(init=False, default=Part.NOTHING)  # of the next one
+    body_size: int = attrs.field(init=False, default=0)  # bytes of its body that have come
     #: The client sends the body only when it has seen a 100 (RFC 9110, 10.1.1). Set it to False when that is sent.
     expects_continue: bool = attrs.field(init=False, default=False)
-    #: Bytes of its body that have come.
-    body_size: int = attrs.field(init=False, default=0)
-
     _parser: httptools.HttpRequestParser | None = attrs.field(init=False, repr=False)
     _over: bool = attrs.field(init=False, default=False)  # the last request is there: whatever follows is dropped
     _part_bytes: int = attrs.field(init=False, default=0)  # that came and completed nothing
@@ -124,20 +111,15 @@ class Requests:
     _headers: int = attrs.field(init=False, default=0)
     _target: bytes = attrs.field(init=False, default=b"")
     _next: Request = attrs.field(init=False, factory=Request)
-    _fields: dict[str, str] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Take *data*, which may be cut anywhere. What it completes is in `waiting` then.
-
-        After a request that is the last one of its connection, refused or not, everything is dropped.
-        """
-        parser = self._parser
+        """Take *data*, which may be cut anywhere; after the last request of a connection it is dropped."""
+        parser, began, count = self._parser, self.part, len(self.waiting)
         if self._over or parser is None:
             return
-        began, count = self.part, len(self.waiting)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -167,12 +149,22 @@ class Requests:
             self.expects_continue = False
             self.end()
 
+    def _count(self, size: int) -> None:
+        """Count bytes that completed nothing: a field, a chunk's extension or a trailer without end ends here."""
+        self._part_bytes += size
+        head_bytes = self.options.target_bytes + self.options.header_bytes
+        if self.part is Part.NOTHING:
+            self.part = Part.BLANK
+        elif self.part is Part.HEAD and self._part_bytes > head_bytes:
+            self.refuse(431 if self._headers or len(self._target) <= self.options.target_bytes else 414)
+        elif self.part is Part.BODY and self._part_bytes > head_bytes + 2 * self.options.body_bytes:
+            self.refuse(413)
+
     # What the parser calls
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""
-        self.part, self._next = Part.HEAD, Request()
-        self._fields, self._target = {}, b""
+        self.part, self._next, self._target = Part.HEAD, Request(), b""
         self._header_bytes = self._headers = self.body_size = 0
 
     def on_url(self, fragment: bytes) -> None:
@@ -188,25 +180,23 @@ class Requests:
         if self._headers > self.options.headers or self._header_bytes > self.options.header_bytes:
             raise _Refused(431)
         if self.part is Part.HEAD:
-            key, text = name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
-            if key in self._fields:
-                if key in _ONCE:
-                    raise _Refused(400)
-                text = f"{self._fields[key]}{'; ' if key == 'cookie' else ', '}{text}"
-            self._fields[key] = text
+            fields, key, text = self._next.fields, name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
+            if key in fields and key in _ONCE:
+                raise _Refused(400)
+            fields[key] = f"{fields[key]}{'; ' if key == 'cookie' else ', '}{text}" if key in fields else text
 
     def on_headers_complete(self) -> None:
         """The head is complete: decide whether the request is one that can be answered."""
         parser, request = self._parser, self._next
         assert parser is not None
         request.method, request.target = parser.get_method().decode(), self._target.decode("latin-1")
-        request.version, request.fields = parser.get_http_version(), self._fields
+        request.version = parser.get_http_version()
+        if request.version not in ("1.1", "1.0"):
+            raise _Refused(505)
         # An upgrade is not taken up (RFC 9110, 7.8), and the parser stops there: the connection ends with the answer.
         request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         request.is_plain = request.keep_alive and request.version == "1.1" and request.method != "HEAD"
-        if request.version not in ("1.1", "1.0"):
-            raise _Refused(505)
-        self._judge_target(request)
+        _judge_target(request)
         self._judge_body(request)
         self.part = Part.BODY
 
@@ -221,39 +211,15 @@ class Requests:
 
     def on_message_complete(self) -> None:
         """The body is complete, too."""
-        request = self._next
-        request.size = self.body_size
+        request, request.size = self._next, self.body_size
         if request.file is not None:
             request.file.seek(0)
         self.part, self.expects_continue, self._over = Part.NOTHING, False, not request.keep_alive
         self.waiting.append(request)
 
-    # Rules
-
-    def _judge_target(self, request: Request) -> None:
-        """Refuse a target whose form does not belong to the method, and a Host that is missing or is none."""
-        host, target = request.fields.get("host"), request.target
-        if (host is None and request.version == "1.1") or (host and not _HOST.fullmatch(host)):  # RFC 9112, 3.2
-            raise _Refused(400)
-        request.host = host or ""
-        if "#" in target:  # RFC 9112, 3.2: no form has a fragment
-            raise _Refused(400)
-        if request.method == "CONNECT":
-            if not _HOST.fullmatch(target):  # RFC 9112, 3.2.3
-                raise _Refused(400)
-        elif absolute := _ABSOLUTE.match(target):
-            request.host, target = absolute[1], target[absolute.end() :]  # RFC 9112, 3.2.2: Host is to be ignored
-            if not _HOST.fullmatch(request.host):  # user names among them: RFC 9110, 4.2.4
-                raise _Refused(400)
-            target = target if target.startswith("/") else "/" + target
-        elif not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
-            raise _Refused(400)
-        request.path, _, request.query = target.partition("?")
-
     def _judge_body(self, request: Request) -> None:
         """Refuse a body that is too long or packed in an unknown way; note whether the client waits for a 100."""
-        fields = request.fields
-        length, coding = fields.get("content-length", ""), fields.get("transfer-encoding")
+        length, coding = request.fields.get("content-length", ""), request.fields.get("transfer-encoding")
         if coding is not None:
             codings = [each.strip().lower() for each in coding.split(",")]
             if request.version == "1.0" or length or codings[-1] != "chunked":  # RFC 9112, 6.1 and 6.3
@@ -262,27 +228,37 @@ class Requests:
                 raise _Refused(501)
         if length and int(length) > self.options.body_bytes:  # the parser has checked that these are digits
             raise _Refused(413)
-        expect = fields.get("expect")
+        expect = request.fields.get("expect")
         if expect is not None and request.version == "1.1":  # RFC 9110, 10.1.1: from 1.0 it is to be ignored
             if expect.lower() != "100-continue":
                 raise _Refused(417)
             self.expects_continue = coding is not None or (length != "" and int(length) > 0)
 
-    def _count(self, size: int) -> None:
-        """Count bytes that completed nothing: a field, a chunk's extension or a trailer without end ends here."""
-        self._part_bytes += size
-        head_bytes = self.options.target_bytes + self.options.header_bytes
-        if self.part is Part.NOTHING:
-            self.part = Part.BLANK
-        elif self.part is Part.HEAD and self._part_bytes > head_bytes:
-            self.refuse(431 if self._headers or len(self._target) <= self.options.target_bytes else 414)
-        elif self.part is Part.BODY and self._part_bytes > head_bytes + 2 * self.options.body_bytes:
-            self.refuse(413)
+
+def _judge_target(request: Request) -> None:
+    """Refuse a target whose form does not belong to the method, and a Host that is missing or is none (RFC 9112, 3.2)."""
+    host, target = request.fields.get("host"), request.target
+    is_absolute = _ABSOLUTE.match(target) if request.method != "CONNECT" else None
+    request.host = is_absolute[1] if is_absolute else host or ""  # 3.2.2: Host is to be ignored then
+    # User names are none of a host's (RFC 9110, 4.2.4); no form has a fragment.
+    if (host is None and request.version == "1.1") or "#" in target or not all(map(_HOST.fullmatch, (host or "", request.host))):
+        raise _Refused(400)
+    if is_absolute:
+        target = target[is_absolute.end() :]
+        target = target if target.startswith("/") else "/" + target
+    elif request.method == "CONNECT":
+        if not _HOST.fullmatch(target):
+            raise _Refused(400)
+    elif not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
+        raise _Refused(400)
+    request.path, _, request.query = target.partition("?")
 
 
 def _status_for(error: httptools.HttpParserError) -> int:
     """Return the status for what the parser raised: a rule of ours, a version it does not know, or nonsense."""
     cause = error.__context__
+    if isinstance(cause, _Refused):
+        return int(cause.args[0])
     if cause is not None and not isinstance(cause, httptools.HttpParserError):
-        return cause.status if isinstance(cause, _Refused) else 500  # such as no room for a temporary file
+        return 500  # such as no room for a temporary file
     return 505 if str(error) in ("Invalid HTTP version", "Pause on PRI/Upgrade") else 400

@@ -23,9 +23,9 @@ from examples.http_lite.files import File, Files, Folder, Nothing, content_type
 from examples.http_lite.request import Request
 from examples.http_lite.response import Answer, Pieces, other_method, page, status_page
 
-#: Files of up to this many bytes are read and leave with the head, in one call; larger ones are sent by the kernel.
-INLINE_BYTES = 16 * 1024
-#: So many files are kept open, and are looked at, not for, when they are asked for again.
+#: Files of up to this many bytes are kept in memory, and leave with the head, in one call; the kernel sends larger ones.
+INLINE_BYTES = 128 * 1024
+#: So many files are kept, and are looked at, not for, when they are asked for again.
 FILES_KEPT = 64
 #: More ranges than this in one request are ignored, as RFC 9110, 14.2 allows: the whole is cheaper.
 RANGES_MAX = 16
@@ -35,8 +35,18 @@ _CONDITIONS = {"if-match", "if-none-match", "if-modified-since", "if-unmodified-
 _COMPRESSIBLE = re.compile(r"text/|application/(json|javascript|xml|wasm)|image/svg")
 _RANGES = re.compile(r"bytes=\s*((?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*)\s*", re.IGNORECASE | re.ASCII)
 _QUALITY = re.compile(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*")
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
 _BOUNDARY = "b0a4c6e1f9d27358"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+@attrs.define(eq=False)
+class Kept:
+    """A file that is kept open, its type, and the answers that are all of it, by coding."""
+
+    file: File
+    kind: str
+    answers: dict[str, Answer] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -44,10 +54,9 @@ class Static:
     """Answers GET and HEAD from a directory."""
 
     files: Files
-    #: By path: files, and the answers that are all of them, by their coding.
-    _kept: dict[str, tuple[File, dict[str, Answer]]] = attrs.field(init=False, repr=False, factory=dict)
+    _kept: dict[str, Kept] = attrs.field(init=False, repr=False, factory=dict)
 
-    def prepare(self, request: Request) -> Action:
+    def find(self, request: Request) -> Action:
         """Return what answers *request*."""
         if request.method not in ("GET", "HEAD"):
             return always(other_method(request.method, ("GET", "HEAD", "OPTIONS")))
@@ -55,40 +64,39 @@ class Static:
 
     def answer(self, request: Request) -> Answer:
         """Return the answer to *request*, by what is there now."""
-        found = self._find(request.path)
+        found, asked, coding = self._find(request.path), request.fields, ""
         if isinstance(found, Folder):
             return listing(found, request.query)
         if isinstance(found, Nothing):
             query = f"?{request.query}" if request.query else ""
             return status_page(found.status, *([("Location", found.location + query)] if found.location else []))
-        (file, answers), asked, coding = found, request.fields, ""
-        kind = content_type(os.path.splitext(os.fsdecode(file.path))[1])
+        kind, changed = found.kind, found.file.info.st_mtime_ns
         if "accept-encoding" in asked and _COMPRESSIBLE.match(kind):
             path = request.path + ("index.html" if request.path.endswith("/") else "")
             for each in accepted(asked["accept-encoding"]):
                 sibling = self._find(path + CODINGS[each])
-                if isinstance(sibling, tuple) and sibling[0].info.st_mtime_ns >= file.info.st_mtime_ns:
-                    (file, answers), coding = sibling, each
+                if isinstance(sibling, Kept) and sibling.file.info.st_mtime_ns >= changed:
+                    found, coding = sibling, each
                     break
-        answer = answers.get(coding) or answers.setdefault(coding, whole(file, kind, coding))
-        return answer if asked.keys().isdisjoint(_CONDITIONS) else conditional(request, file, answer)
+        answer = found.answers.get(coding) or found.answers.setdefault(coding, whole(found.file, kind, coding))
+        return answer if asked.keys().isdisjoint(_CONDITIONS) else conditional(request, found.file, answer)
 
-    def close(self) -> None:
-        """Let go the files that are kept open."""
-        self._kept.clear()
-
-    def _find(self, path: str) -> tuple[File, dict[str, Answer]] | Folder | Nothing:
+    def _find(self, path: str) -> Kept | Folder | Nothing:
         kept = self._kept.get(path)
-        if kept is not None and kept[0].is_current:
+        if kept is not None and kept.file.is_current:
             return kept
         self._kept.pop(path, None)
         found = self.files.find(path)
         if not isinstance(found, File):
             return found
         if len(self._kept) >= FILES_KEPT:
-            self._kept.clear()
-        self._kept[path] = found, {}
-        return self._kept[path]
+            self.close()
+        kept = self._kept[path] = Kept(found, content_type(os.path.splitext(os.fsdecode(found.path))[1]))
+        return kept
+
+    def close(self) -> None:
+        """Let go the files that are kept."""
+        self._kept.clear()
 
 
 def whole(file: File, kind: str, coding: str) -> Answer:
@@ -124,7 +132,7 @@ def conditional(request: Request, file: File, answer: Answer) -> Answer:
     """Return what *answer* becomes by the conditions and ranges of *request*."""
     size, changed = file.info.st_size, file.info.st_mtime_ns // 1_000_000_000
     tag = dict(answer.fields)["ETag"]
-    status = judge(request, tag, changed)
+    status = judge(request.fields, tag, changed)
     if status:
         return Answer(304, fields=answer.fields) if status == 304 else status_page(status)
     ranges = wanted(request, size, tag, changed)
@@ -143,16 +151,15 @@ def conditional(request: Request, file: File, answer: Answer) -> Answer:
     return Answer(206, body_of(file, pieces), f"multipart/byteranges; boundary={_BOUNDARY}", answer.fields)
 
 
-def judge(request: Request, tag: str, changed: int) -> int:
-    """Return the status that the request's conditions lead to, in the order of RFC 9110, 13.2.2; 0: they are met."""
-    fields = request.fields
+def judge(fields: dict[str, str], tag: str, changed: int) -> int:
+    """Return the status that a request's conditions lead to, in the order of RFC 9110, 13.2.2; 0: they are met."""
     if (match := fields.get("if-match")) is not None:
-        if match.strip() != "*" and tag not in tags(match):
+        if match.strip() != "*" and tag not in _TAG.findall(match):
             return 412
     elif (date := moment(fields.get("if-unmodified-since"))) is not None and changed > date:
         return 412
     if (none := fields.get("if-none-match")) is not None:  # compared weakly: RFC 9110, 13.1.2
-        return 304 if none.strip() == "*" or tag in [each.removeprefix("W/") for each in tags(none)] else 0
+        return 304 if none.strip() == "*" or tag in [each.removeprefix("W/") for each in _TAG.findall(none)] else 0
     if (date := moment(fields.get("if-modified-since"))) is not None and changed <= date:
         return 304
     return 0
@@ -181,11 +188,6 @@ def wanted(request: Request, size: int, tag: str, changed: int) -> list[tuple[in
     return found
 
 
-def tags(value: str) -> list[str]:
-    """Return the entity tags of a list, weak ones with their `W/`."""
-    return re.findall(r'(?:W/)?"[^"]*"', value)
-
-
 def moment(value: str | None) -> int | None:
     """Return the seconds since the epoch that a date says; None: it is none."""
     try:
@@ -207,27 +209,27 @@ def accepted(value: str) -> list[str]:
     return sorted((coding for coding in CODINGS if likes[coding] >= least), key=lambda coding: -likes[coding])
 
 
-# Listings
-
-#: By what a query sorts: entries, each a name and what it is.
+#: By what a query sorts a listing: entries, each a name and what it is.
 _ORDERS: dict[str, Callable[[tuple[bytes, os.stat_result]], Any]] = {
-    "name": lambda entry: os.fsdecode(entry[0]).casefold(),
+    "name": lambda entry: (os.fsdecode(entry[0]).casefold(), entry[0]),
     "size": lambda entry: entry[1].st_size,
     "date": lambda entry: entry[1].st_mtime_ns,
 }
 
 
 def listing(folder: Folder, query: str = "") -> Answer:
-    """Return the page for *folder*: directories first, then by name, or as *query* says: `size`, or `-size` for the reverse."""
-    order = query.removeprefix("-")
-    entries = sorted(folder.entries, key=lambda entry: (_ORDERS["name"](entry), entry[0]))
-    entries.sort(key=_ORDERS.get(order, _ORDERS["name"]), reverse=query.startswith("-"))
-    entries.sort(key=lambda entry: not stat.S_ISDIR(entry[1].st_mode))
+    """Return the page for *folder*: directories first; by name, or as *query* says: `size`, or `-size` for the reverse."""
+    entries = sorted(folder.entries, key=_ORDERS.get(query.removeprefix("-"), _ORDERS["name"]), reverse=query.startswith("-"))
     names = (f'<th class="{each}"><a href="?{"-" * (query == each)}{each}">{each.title()}</a></th>' for each in _ORDERS)
     rows = ['<tr><td><a href="../">../</a></td><td></td><td class="date"></td></tr>'] if folder.path != "/" else []
-    rows += [_row(*entry) for entry in entries]
-    note = f"<p>Only {len(entries)} entries are shown.</p>" if folder.is_cut else "" if entries else "<p>Nothing is here.</p>"
-    return page(200, escape(folder.path), "\n".join(("<table>", f"<tr>{''.join(names)}</tr>", *rows, "</table>", note)))
+    for name, info in sorted(entries, key=lambda entry: not stat.S_ISDIR(entry[1].st_mode)):
+        slash, size = ("/", "") if stat.S_ISDIR(info.st_mode) else ("", size_for_people(info.st_size))
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.st_mtime))
+        # Everything but letters, digits and `_.-~` is escaped in the link: no name is taken for a scheme.
+        link = f'<a href="{quote_from_bytes(name, safe="")}{slash}">{escape(os.fsdecode(name))}{slash}</a>'
+        rows.append(f'<tr><td>{link}</td><td class="size">{size}</td><td class="date">{changed}</td></tr>')
+    note = f"Only {len(entries)} entries are shown." if folder.is_cut else "" if entries else "Nothing is here."
+    return page(200, escape(folder.path), "\n".join(("<table>", f"<tr>{''.join(names)}</tr>", *rows, f"</table><p>{note}</p>")))
 
 
 def size_for_people(size: int) -> str:
@@ -236,12 +238,3 @@ def size_for_people(size: int) -> str:
     while amount >= 1000 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1024, unit + 1
     return f"{amount:.1f} {_UNITS[unit]}" if unit and amount < 10 else f"{amount:.0f} {_UNITS[unit]}"
-
-
-def _row(name: bytes, info: os.stat_result) -> str:
-    """Return one entry. Everything but letters, digits and `_.-~` is escaped in the link: no name is taken for a scheme."""
-    is_folder = stat.S_ISDIR(info.st_mode)
-    slash, size = ("/", "") if is_folder else ("", size_for_people(info.st_size))
-    changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.st_mtime))
-    link = f'<a href="{quote_from_bytes(name, safe="")}{slash}">{escape(os.fsdecode(name))}{slash}</a>'
-    return f'<tr><td>{link}</td><td class="size">{size}</td><td class="date"><time>{changed}</time></td></tr>'

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
+
+import attrs
 
 from examples.http_lite.app import App
 from examples.http_lite.connection import Connection, Site
@@ -21,64 +23,72 @@ _COUNTERS = ("accepted", "errors", "slow_phases", "seconds_idle")
 
 def add_routes(app: App, site: Site, reactor: Reactor, *, is_open: bool) -> None:
     """Give *app* `/healthz`, and, for clients on this machine unless it *is_open*, `/status` and `/metrics`."""
-    shown = {"at": reactor.time(), "served": 0.0, "accepted": 0.0, "seconds_idle": 0.0}
+    report = Report(site, reactor)
 
-    def connections() -> list[Connection]:
-        return [each for each in reactor.handlers if isinstance(each, Connection)]
+    def hidden(show: Callable[[], Answer]) -> Callable[[Request], Answer]:
+        here = ("-", "127.0.0.1", "::1", "::ffff:127.0.0.1")
+        return lambda _: show() if is_open or app.client in here else status_page(404)
 
-    def numbers() -> dict[str, float]:
-        stats = reactor.stats()
-        served = site.served + sum(each.served for each in connections())
-        return {"served": served, **{name: getattr(stats, name) for name in _GAUGES + _COUNTERS}}
+    app.route("GET", "/healthz")(lambda _: Answer(503, b"draining\n") if site.is_draining else Answer(200, b"ready\n"))
+    app.route("GET", "/metrics")(hidden(report.metrics))
+    app.route("GET", "/status")(hidden(report.page))
 
-    def may_see() -> bool:
-        return is_open or app.client in ("-", "127.0.0.1", "::1", "::ffff:127.0.0.1")
 
-    @app.route("GET", "/healthz")
-    def healthz(_: Request) -> Answer:
-        return Answer(503, b"draining\n") if site.is_draining else Answer(200, b"ready\n")
+@attrs.define(eq=False)
+class Report:
+    """Tells of one server."""
 
-    class Collector:
-        def collect(self) -> Iterator[Any]:
-            from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    site: Site
+    reactor: Reactor
+    #: When people have looked last, and the numbers of then.
+    _looked: float = attrs.field(init=False, default=0.0)
+    _seen: dict[str, float] = attrs.field(init=False, factory=dict)
 
-            for name, value in numbers().items():
-                family = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
-                yield family(f"http_lite_{name}", name.replace("_", " "), value)
+    def numbers(self) -> dict[str, float]:
+        """Return what is counted."""
+        stats = self.reactor.stats()
+        served = self.site.served + sum(each.served for each in self.connections())
+        return {"requests": served, **{name: getattr(stats, name) for name in _GAUGES + _COUNTERS}}
 
-    @app.route("GET", "/metrics")
-    def metrics(_: Request) -> Answer:
+    def connections(self) -> list[Connection]:
+        """Return all that are there."""
+        return [each for each in self.reactor.handlers if isinstance(each, Connection)]
+
+    def metrics(self) -> Answer:
+        """Return the numbers as Prometheus reads them; 404 without `prometheus_client`."""
         try:
             from prometheus_client import CollectorRegistry, generate_latest
         except ImportError:
             return status_page(404)
-        if not may_see():
-            return status_page(404)
         registry = CollectorRegistry()
-        registry.register(Collector())
+        registry.register(self)  # type: ignore[arg-type]  # it collects
         return Answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
 
-    @app.route("GET", "/status")
-    def status(_: Request) -> Answer:
-        if not may_see():
-            return status_page(404)
-        now, found = reactor.time(), numbers()
-        passed = max(now - shown["at"], 0.001)
-        rate = {name: (found[name] - shown[name]) / passed for name in ("served", "accepted", "seconds_idle")}
-        shown.update(found, at=now)
-        facts = {
-            "Connections": f"{found['connections']:.0f}, {rate['accepted']:.1f} new a second",
-            "Requests": f"{found['served']:.0f}, {rate['served']:.1f} a second",
-            "Busy": f"{100 * (1 - min(rate['seconds_idle'], 1)):.0f} %",
-            "Waiting to be sent": f"{found['bytes_queued']:,.0f} bytes",
-            "Errors of handlers": f"{found['errors']:.0f}",
-        }
-        busy = sorted((each for each in connections() if each.request is not None), key=lambda each: each.began)
-        rows = [f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in facts.items()]
-        rows += [
-            f"<tr><td>{escape(each.request.line[:80] if each.request else '')}</td><td>{each.client}, {each.phase.name.lower()}"
-            f" for {now - each.began:.1f} s, {each.sent:,} bytes</td></tr>"
-            for each in busy[:SLOWEST]
+    def collect(self) -> Iterator[Any]:
+        """Return the numbers; called by `prometheus_client`."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        for name, value in self.numbers().items():
+            family = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
+            yield family(f"http_lite_{name}", name.replace("_", " "), value)
+
+    def page(self) -> Answer:
+        """Return the numbers, what they have become in a second since the last look, and what is under way."""
+        now, found = self.reactor.time(), self.numbers()
+        passed = max(now - self._looked, 0.001)
+        rate = {name: (found[name] - self._seen.get(name, 0.0)) / passed for name in found}
+        self._looked, self._seen = now, found
+        rows = [
+            ("Connections", f"{found['connections']:.0f}, {rate['accepted']:.1f} new a second"),
+            ("Requests", f"{found['requests']:.0f}, {rate['requests']:.1f} a second"),
+            ("Busy", f"{100 * max(0.0, 1 - rate['seconds_idle']):.0f} %"),
+            ("Waiting to be sent", f"{found['bytes_queued']:,.0f} bytes"),
+            ("Errors of handlers", f"{found['errors']:.0f}"),
         ]
-        title = "Draining" if site.is_draining else "Serving"
-        return page(200, title, f"<table>{''.join(rows)}</table>", ("Refresh", str(REFRESH_SECONDS)), ("Cache-Control", "no-store"))
+        for each in sorted(self.connections(), key=lambda each: each.began)[:SLOWEST]:
+            if each.request is not None:
+                age = f"{each.phase.name.lower()} for {now - each.began:.1f} s, {each.sent:,} bytes, {each.client}"
+                rows.append((escape(each.request.line[:80]), age))
+        cells = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
+        title = "Draining" if self.site.is_draining else "Serving"
+        return page(200, title, f"<table>{cells}</table>", ("Refresh", str(REFRESH_SECONDS)), ("Cache-Control", "no-store"))

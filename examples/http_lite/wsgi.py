@@ -6,21 +6,23 @@ import io
 import re
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import attrs
 
 from examples.http_lite.app import Action, App, always
+from examples.http_lite.connection import Flow
 from examples.http_lite.request import Request
-from examples.http_lite.response import Answer, Flow, Later, other_method
+from examples.http_lite.response import Answer, other_method
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 #: RFC 9110, 7.6.1, and ours to say: what an application may not set.
-_OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "date", "server"))
+_OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
 _HOST_PORT = re.compile(r"(.*?)(?::(\d*))?")
 
 
@@ -35,7 +37,9 @@ class _Call:
     written: list[bytes] = attrs.field(factory=list)
     is_sent: bool = False
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], None]:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], None]:
         if exc_info is not None and self.is_sent:
             raise exc_info[1].with_traceback(exc_info[2])
         if exc_info is None and self.status:
@@ -45,33 +49,30 @@ class _Call:
 
     def answer(self) -> Answer:
         """Return the application's answer; its body is bytes if that is all of it, else a generator."""
-        chunks = self._chunks()
-        try:
+        result, chunks = self.app(self.environ, self.start_response), None
+        if type(result) is list and len(result) == 1 and self.status and not self.written:
+            first = result[0]
+        else:
+            chunks = self._chunks(result)
             first = next(chunks, b"")  # the application may start no sooner than with it
-            if not self.status:
-                raise AssertionError("start_response was not called")
-            self.is_sent, length, fields = True, None, []
-            for name, value in self.headers:
-                lower = name.lower()
-                if lower == "content-length":
-                    length = int(value)
-                elif lower not in _OURS:
-                    fields.append((name, value))
-            answer = Answer(self.status, first, "", tuple(fields), length)
+        try:
+            assert self.status, "start_response was not called"
+            self.is_sent = True
+            fields, length = _said(tuple(self.headers))
+            answer = Answer(self.status, first, "", fields, length)
         except BaseException:
-            chunks.close()
+            if chunks is not None:
+                chunks.close()
             raise
-        if length == len(first) or chunks.gi_frame is None:
+        if (chunks is not None) if length is None else length != len(first):
+            answer.body = _chain(first, chunks or ())
+        elif chunks is not None:
             chunks.close()
-        if length not in (None, len(first)) or chunks.gi_frame is not None:
-            answer.body = _chain(first, chunks)
         return answer
 
-    def _chunks(self) -> Generator[bytes, None, None]:
-        """Call the application; return what it writes and what it returns, but for what is empty."""
-        result: Iterable[bytes] = ()
+    def _chunks(self, result: Iterable[bytes]) -> Generator[bytes, None, None]:
+        """Return what the application writes and *result*, but for what is empty."""
         try:
-            result = self.app(self.environ, self.start_response)
             for data in result:
                 if self.written:
                     yield b"".join(self._take_written())
@@ -87,11 +88,18 @@ class _Call:
         return written
 
 
-def _chain(first: bytes, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+def _chain(first: bytes, chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
     """Return *first* and the rest, which is closed with it."""
-    with closing(chunks):
-        yield first
-        yield from chunks
+    yield first
+    yield from chunks
+
+
+@lru_cache(maxsize=1024)
+def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], int | None]:
+    """Return those of *headers* that are the application's to set, and the length that they announce."""
+    named = [(name, value) for name, value in headers if name.lower() not in _OURS]
+    lengths = [int(value) for name, value in headers if name.lower() == "content-length"]
+    return tuple(named), lengths[0] if lengths else None
 
 
 @attrs.define(eq=False)
@@ -101,8 +109,10 @@ class Gateway:
     wsgi: Application
     app: App
     threads: int = 4
+    _waiting: deque[tuple[_Call, Callable[[Any], object]]] = attrs.field(init=False, factory=deque)
+    _busy: int = attrs.field(init=False, default=0)
 
-    def prepare(self, request: Request) -> Action:
+    def find(self, request: Request) -> Action:
         """Return what answers *request*."""
         if request.method in ("TRACE", "CONNECT") or request.path == "*":
             return always(other_method(request.method, ("GET", "HEAD", "OPTIONS", "POST")))
@@ -112,39 +122,67 @@ class Gateway:
         call = _Call(self.wsgi, {**environ, "wsgi.input": request.file or io.BytesIO(), "REMOTE_ADDR": self.app.client})
         if not self.threads:
             return call.answer()
-        later = Later()
-        give = later.give
-        self.app.reactor.run_in_thread(
-            self._in_thread, call, give, then=lambda answer: answer and give(answer), on_error=give
-        )
-        return later
+        return partial(self._begin, call)
 
-    def _in_thread(self, call: _Call, give: Callable[[Any], None]) -> Answer | None:
-        """Return the answer; or *give* it, and make its body in this thread, no faster than the client takes it."""
+    def _begin(self, call: _Call, give: Callable[[Any], object]) -> None:
+        self._waiting.append((call, give))
+        self._start()
+
+    def _start(self) -> None:
+        """Have another thread work, if there is one, and work for it."""
+        if self._waiting and self._busy < self.threads:
+            self._busy += 1
+            self.app.reactor.run_in_thread(self._work, then=self._idle, on_error=self._idle)
+
+    def _idle(self, _: object) -> None:
+        self._busy -= 1
+        self._start()
+
+    def _work(self) -> None:
+        """In a thread: make the calls that wait."""
+        while True:
+            try:
+                call, give = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._give(call, give)
+            except Exception as error:
+                self.app.reactor.call_threadsafe(give, error)
+
+    def _give(self, call: _Call, give: Callable[[Any], object]) -> None:
+        """In a thread: *give* the answer, and make the rest of its body no faster than the client takes it."""
         answer, tell, turns = call.answer(), self.app.reactor.call_threadsafe, threading.Semaphore(0)
-        chunks = answer.body
+        chunks, flows = answer.body, list[Flow]()
         if not isinstance(chunks, Generator):
-            return answer
-        answer.body = flow = Flow(lambda _: turns.release(), turns.release, turns.release)
+            tell(give, answer)
+            return
+
+        def start(flow: Flow) -> None:
+            flow.on_room = flow.on_over = turns.release
+            flows.append(flow)
+            turns.release()
 
         def push(data: bytes) -> None:
-            if flow.write(data):
+            if flows[0].write(data):
                 turns.release()
 
+        answer.body = start
         with closing(chunks):
-            tell(give, answer)
+            tell(lambda: give(answer) or turns.release())
             try:
                 for data in chunks:
                     turns.acquire()
-                    if flow.is_over:
-                        return None
+                    if not flows or flows[0].is_over:
+                        return
                     tell(push, data)
                 turns.acquire()
-                tell(flow.end)
+                if flows:
+                    tell(flows[0].end)
             except Exception:
-                tell(flow.cut)
+                if flows:
+                    tell(flows[0].cut)
                 raise
-        return None
 
     def _environ(self, request: Request) -> dict[str, Any]:
         """Return the environment of PEP 3333, but for what differs from call to call."""
