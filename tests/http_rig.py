@@ -68,7 +68,7 @@ def is_open(port: int) -> bool:
     """Whether somebody listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
-    except ConnectionRefusedError:
+    except ConnectionError:
         return False
     return True
 

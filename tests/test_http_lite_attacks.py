@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from tests.http_rig import DEMO, MANY, Serving, haproxy, nginx, read_answer, serving, until
+from tests.http_rig import DEMO, MANY, Serving, haproxy, is_open, nginx, read_answer, serving, until
 from tests.kit import PATIENCE, read_all, reset
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server is ended by SIGTERM")
@@ -506,7 +506,7 @@ def test_sigterm_in_every_phase(tmp_path: Path) -> None:
             socks[phase] = stack.enter_context(server.connect())
             phase(socks[phase])
         server.process.terminate()
-        until(lambda: not is_listening(server), "the door to be closed")
+        until(lambda: not is_open(server.port), "the door to be closed")
         socks[half_a_head].sendall(b" x\r\n\r\n")
         socks[half_a_body].sendall(b"  2] ")
         socks[half_a_chunk].sendall(b"  2] \r\n0\r\n\r\n")
@@ -531,15 +531,6 @@ def test_sigterm_in_every_phase(tmp_path: Path) -> None:
         for sock in socks.values():
             sock.close()
         assert server.process.wait(PATIENCE) == 0
-
-
-def is_listening(server: Serving) -> bool:
-    """Whether the server lets anybody in."""
-    try:
-        server.connect().close()
-    except ConnectionError:
-        return False
-    return True
 
 
 def test_sigterm_waits_no_longer_than_the_grace(tmp_path: Path) -> None:

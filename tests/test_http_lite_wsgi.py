@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from tests.http_rig import Serving, read_answer, run, serving, until
+from tests.http_rig import Serving, is_open, read_answer, run, serving, until
 from tests.kit import PATIENCE, reset
 from tests.wsgi_apps import PIECE
 
@@ -355,14 +355,16 @@ def test_requests_are_worked_on_together(server: Serving) -> None:
 def test_what_is_in_work_is_finished_when_the_server_ends(tmp_path: Path) -> None:
     """SIGTERM while an application works, and a client waits: it gets its answer, and the server ends well."""
     (tmp_path / "server").mkdir()
-    with serving(tmp_path / "server", *APP, "2") as server, server.connect() as sock:
+    with serving(tmp_path / "server", *APP, "2") as server:
         file = tmp_path / "here"
-        sock.sendall(f"GET /plain/waits?file={file} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        until(file.exists)
-        server.process.terminate()
-        file.unlink()
-        status, fields, body = read_answer(sock)
-        assert (status, fields["connection"], body) == (200, "close", b"waited")
+        with server.connect() as sock:
+            sock.sendall(f"GET /plain/waits?file={file} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            until(file.exists)
+            server.process.terminate()
+            until(lambda: not is_open(server.port), "the door to be closed")
+            file.unlink()
+            status, fields, body = read_answer(sock)
+            assert (status, fields["connection"], body) == (200, "close", b"waited")
         assert server.process.wait(PATIENCE) == 0
 
 

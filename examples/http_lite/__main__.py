@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
             door = Door(lambda: Connection(site), options).listen(reactor, given.bind)
         except (AddressError, ListenError) as error:
             return fail(error.strerror if isinstance(error, ListenError) and error.strerror else str(error))
+        app.port = next((each.port for each in door.addresses if isinstance(each, Inet)), app.port)
 
         def end() -> None:
             if site.is_draining:

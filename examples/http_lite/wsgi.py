@@ -23,7 +23,9 @@ from examples.http_lite.response import Answer, other_method
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 #: RFC 9110, 7.6.1, and ours to say: what an application may not set.
 _OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
-_HOST_PORT = re.compile(r"(.*?)(?::(\d*))?")
+#: What passes for something else: `Proxy` for a variable of the environment (CVE-2016-5385); the others are not the client's.
+_KEPT = frozenset(("proxy", "content-length", "transfer-encoding"))
+_PORT = re.compile(r":\d*$")
 
 
 @attrs.define(eq=False)
@@ -50,7 +52,7 @@ class _Call:
     def answer(self) -> Answer:
         """Return the application's answer; its body is bytes if that is all of it, else a generator."""
         result, chunks = self.app(self.environ, self.start_response), None
-        if type(result) is list and len(result) == 1 and self.status and not self.written:
+        if type(result) is list and len(result) == 1 and type(result[0]) is bytes and self.status and not self.written:
             first = result[0]
         else:
             chunks = self._chunks(result)
@@ -74,6 +76,8 @@ class _Call:
         """Return what the application writes and *result*, but for what is empty."""
         try:
             for data in result:
+                if not isinstance(data, bytes):
+                    raise TypeError(f"an application gives bytes, not {type(data).__name__}")
                 if self.written:
                     yield b"".join(self._take_written())
                 if data:
@@ -186,19 +190,18 @@ class Gateway:
 
     def _environ(self, request: Request) -> dict[str, Any]:
         """Return the environment of PEP 3333, but for what differs from call to call."""
-        host = _HOST_PORT.fullmatch(request.host)
-        assert host is not None
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
             "QUERY_STRING": request.query,
-            "SERVER_NAME": host[1] or "localhost",
-            "SERVER_PORT": host[2] or "80",
+            "SERVER_NAME": _PORT.sub("", request.host) or "localhost",
+            "SERVER_PORT": str(self.app.port),  # not the one that the client names: RFC 3875, 4.1.15
             "SERVER_PROTOCOL": f"HTTP/{request.version}",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
             "wsgi.multithread": self.threads > 1,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
@@ -206,7 +209,7 @@ class Gateway:
         for key, value in request.fields.items():
             if key == "content-type":
                 environ["CONTENT_TYPE"] = value
-            elif "_" not in key and key not in ("content-length", "transfer-encoding"):  # X_Y would pass for X-Y
+            elif "_" not in key and key not in _KEPT:  # X_Y would pass for X-Y
                 environ["HTTP_" + key.upper().replace("-", "_")] = value
         if request.size or "content-length" in request.fields:
             environ["CONTENT_LENGTH"] = str(request.size)
