@@ -23,7 +23,7 @@ from examples.http_lite.response import Answer, other_method
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 #: RFC 9110, 7.6.1, and ours to say: what an application may not set.
 _OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
-#: What passes for something else: `Proxy` for a variable of the environment (CVE-2016-5385); the others are not the client's.
+#: What is not passed on: `Proxy` would be taken for a setting of the process (CVE-2016-5385); the others are said otherwise.
 _KEPT = frozenset(("proxy", "content-length", "transfer-encoding"))
 _PORT = re.compile(r":\d*$")
 
