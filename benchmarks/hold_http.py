@@ -98,8 +98,8 @@ def be_slow(port: int, count: int) -> None:
         sock.sendall(STARTS[kind])
         sock.setblocking(False)
         clients[sock.fileno()] = Slow(kind, sock, time.monotonic())
-        # Readers look for nothing but the end: ERR and HUP come by themselves.
-        poll.register(sock, select.EPOLLIN if kind in ("head", "body") else 0)
+        # Readers look for nothing but the end; ERR and HUP come by themselves.
+        poll.register(sock, select.EPOLLIN if kind in ("head", "body") else select.EPOLLRDHUP)
     time.sleep(0.5)  # until what fits into buffers is there
     print("there", flush=True)
     ends: dict[str, list[float]] = {kind: [] for kind in DEADLINES}

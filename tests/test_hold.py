@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import Any
 
 import attrs
+import pytest
 
 from examples.forward import Client
 from reactor import CloseKind, CloseReason, Codec, Lines, MessageStream, Stream
@@ -123,3 +125,60 @@ def test_a_shutdown_says_who_was_cut() -> None:
         assert [stream.reason.kind for stream in reactor.cut if stream.reason] == [CloseKind.SHUTDOWN]
         assert not reactor.handlers
         bad.close()
+
+
+def test_slow_clients_of_http_are_cut_at_their_deadlines() -> None:
+    """Slow heads, bodies and readers of 4 MB: each is cut at its deadline, what waits for them is bounded, others are served."""
+    pytest.importorskip("httptools")
+    from benchmarks.hold_http import DEADLINES, HELLO, KINDS, PIECE, STARTS, app
+    from examples.http_lite.connection import Connection, Site
+    from examples.http_lite.log import AccessLog
+
+    ends: dict[str, list[float]] = {kind: [] for kind in DEADLINES}
+    with Simulation(network=Network(latency=0.0, send_buffer=16384, receive_buffer=4096)) as sim:
+        with Quiet(system=sim.host("server")) as reactor:
+            app.reactor = reactor
+            site = Site(app, AccessLog(None, reactor.call_soon, sim.host("server").time))
+            reactor.listen(partial(Connection, site), ":80")
+            connect = sim.host("client").sockets.create_connection
+            address = (sim.host("server").addresses[0], 80)
+            slow: list[tuple[str, Any]] = [(kind, connect(address, 5)) for kind in KINDS * 5]
+            good = connect(address, 5)
+            begun = sim.now
+            for kind, sock in slow:
+                sock.setblocking(False)
+                sock.send(STARTS[kind])
+            for _ in range(50):
+                good.sendall(HELLO)
+                sim.advance(1)
+                assert good.recv(1000).endswith(b"Hello, world!\n")
+                assert reactor.stats().bytes_queued <= 20 * (64 * 1024 + len(PIECE))
+                for each in list(slow):
+                    if is_cut(*each):
+                        slow.remove(each)
+                        ends[each[0]].append(sim.now - begun)
+            assert slow == []
+            for kind, moments in ends.items():
+                assert DEADLINES[kind] <= min(moments), kind
+                assert max(moments) <= DEADLINES[kind] + 2, kind
+            good.close()
+            sim.advance(60)
+            assert len(reactor.handlers) == 1
+
+
+def is_cut(kind: str, sock: Any) -> bool:
+    """Send a byte, or read none, of a slow client; return whether the server has ended the connection, and close it then."""
+    try:
+        if kind in ("head", "body"):
+            if not sock.recv(1000):
+                raise ConnectionResetError
+            return False
+        sock.getpeername()  # readers read nothing, but a reset is heard
+        if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(error, "reset")
+    except BlockingIOError:
+        sock.send(b"a")
+    except OSError:
+        sock.close()
+        return True
+    return False

@@ -139,6 +139,8 @@ def endless(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
 
 def large(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
     start("200 OK", TEXT)
+    if query["how"] == "list":
+        return [PIECE * 64]
     return Body("large", [PIECE * 64] if query["how"] == "whole" else (PIECE for _ in range(64)))
 
 
