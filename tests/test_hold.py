@@ -128,7 +128,7 @@ def test_a_shutdown_says_who_was_cut() -> None:
 
 
 def test_slow_clients_of_http_are_cut_at_their_deadlines() -> None:
-    """Slow heads, bodies and readers of 4 MB: each is cut at its deadline, what waits for them is bounded, others are served."""
+    """Slow heads, bodies and readers of 4 MB: each is cut at its deadline; their queues are bounded, others are served."""
     pytest.importorskip("httptools")
     from benchmarks.hold_http import DEADLINES, HELLO, KINDS, PIECE, STARTS, app
     from examples.http_lite.connection import Connection, Site
@@ -160,25 +160,22 @@ def test_slow_clients_of_http_are_cut_at_their_deadlines() -> None:
             assert slow == []
             for kind, moments in ends.items():
                 assert DEADLINES[kind] <= min(moments), kind
-                assert max(moments) <= DEADLINES[kind] + 2, kind
+                assert max(moments) <= DEADLINES[kind] + 4, kind
             good.close()
             sim.advance(60)
             assert len(reactor.handlers) == 1
 
 
 def is_cut(kind: str, sock: Any) -> bool:
-    """Send a byte, or read none, of a slow client; return whether the server has ended the connection, and close it then."""
-    try:
-        if kind in ("head", "body"):
-            if not sock.recv(1000):
-                raise ConnectionResetError
+    """Send a byte, or read none, as a slow client; return whether the server has ended the connection, and close it then."""
+    if kind in ("head", "body"):
+        try:
+            is_over = not sock.recv(1000)
+        except BlockingIOError:
+            sock.send(b"a")
             return False
-        sock.getpeername()  # readers read nothing, but a reset is heard
-        if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(error, "reset")
-    except BlockingIOError:
-        sock.send(b"a")
-    except OSError:
+    else:  # a reset is heard without reading
+        is_over = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    if is_over:
         sock.close()
-        return True
-    return False
+    return is_over
