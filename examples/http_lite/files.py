@@ -36,9 +36,17 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NOT_IN_NAMES = re.compile(rb"[/\0\\:]" if os.name == "nt" else rb"[/\0]")
 #: What browsers must be told right, whatever the machine's own tables say; an archive is what it is, not what is in it.
 _TYPES = {
-    **{".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".md": "text/markdown"},
-    **{".json": "application/json", ".wasm": "application/wasm", ".gz": "application/gzip", ".svg": "image/svg+xml"},
-    **{".webp": "image/webp", ".woff2": "font/woff2"},
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".md": "text/markdown",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".gz": "application/gzip",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
 }
 
 

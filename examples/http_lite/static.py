@@ -219,7 +219,9 @@ _ORDERS: dict[str, Callable[[tuple[bytes, os.stat_result]], Any]] = {
 
 def listing(folder: Folder, query: str = "") -> Answer:
     """Return the page for *folder*: directories first; by name, or as *query* says: `size`, or `-size` for the reverse."""
-    entries = sorted(folder.entries, key=_ORDERS.get(query.removeprefix("-"), _ORDERS["name"]), reverse=query.startswith("-"))
+    entries = sorted(
+        folder.entries, key=_ORDERS.get(query.removeprefix("-"), _ORDERS["name"]), reverse=query.startswith("-")
+    )
     names = (f'<th class="{each}"><a href="?{"-" * (query == each)}{each}">{each.title()}</a></th>' for each in _ORDERS)
     rows = ['<tr><td><a href="../">../</a></td><td></td><td class="date"></td></tr>'] if folder.path != "/" else []
     for name, info in sorted(entries, key=lambda entry: not stat.S_ISDIR(entry[1].st_mode)):
@@ -229,7 +231,9 @@ def listing(folder: Folder, query: str = "") -> Answer:
         link = f'<a href="{quote_from_bytes(name, safe="")}{slash}">{escape(os.fsdecode(name))}{slash}</a>'
         rows.append(f'<tr><td>{link}</td><td class="size">{size}</td><td class="date">{changed}</td></tr>')
     note = f"Only {len(entries)} entries are shown." if folder.is_cut else "" if entries else "Nothing is here."
-    return page(200, escape(folder.path), "\n".join(("<table>", f"<tr>{''.join(names)}</tr>", *rows, f"</table><p>{note}</p>")))
+    return page(
+        200, escape(folder.path), "\n".join(("<table>", f"<tr>{''.join(names)}</tr>", *rows, f"</table><p>{note}</p>"))
+    )
 
 
 def size_for_people(size: int) -> str:
