@@ -449,7 +449,7 @@ def test_a_log_that_breaks_is_given_up() -> None:
     log = AccessLog(stream, lambda call: call())
     log.note("-", Request(), 200, 0, 0.1, "")
     log.flush()
-    assert not log.is_on
+    assert log.stream is None
 
 
 def test_every_phase_is_a_row() -> None:
