@@ -19,11 +19,10 @@ pytest.importorskip("httptools")
 from examples.http_lite import demo
 from examples.http_lite.app import App
 from examples.http_lite.connection import Connection, Flow, Site
-from examples.http_lite.files import Files
 from examples.http_lite.log import AccessLog
 from examples.http_lite.request import Request, Requests
 from examples.http_lite.response import Answer
-from examples.http_lite.static import Static
+from examples.http_lite.static import Files, Static
 from examples.http_lite.wsgi import Gateway
 from tests.kit import Watched, unix_pair
 

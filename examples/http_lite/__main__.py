@@ -22,10 +22,9 @@ from reactor import Acceptor, Address, AddressError, Inet, ListenError, ListenOp
 try:
     from examples.http_lite.app import App
     from examples.http_lite.connection import Connection, Site
-    from examples.http_lite.files import Files
     from examples.http_lite.log import AccessLog
     from examples.http_lite.options import Options
-    from examples.http_lite.static import Static
+    from examples.http_lite.static import Files, Static
     from examples.http_lite.status import Report
     from examples.http_lite.wsgi import Gateway
 except ModuleNotFoundError as missing:
