@@ -19,11 +19,10 @@ pytest.importorskip("httptools")
 from examples.http_lite import demo
 from examples.http_lite.app import App
 from examples.http_lite.connection import Connection, Flow, Site
-from examples.http_lite.files import Files
 from examples.http_lite.log import AccessLog
 from examples.http_lite.request import Request, Requests
 from examples.http_lite.response import Answer
-from examples.http_lite.static import Static
+from examples.http_lite.static import Files, Static
 from examples.http_lite.wsgi import Gateway
 from tests.kit import Watched, unix_pair
 
@@ -137,9 +136,8 @@ def test_malformed_requests_reach_nobody(data: bytes, status: int, fetch: Callab
         assert request.method not in ("GET", "POST"), request.line
         return Static(Files(".")).find(request)(request)
 
-    app = App(answer)
-    answer = fetch(app, data)
-    assert (answer.status, answer.fields["connection"]) == (status, "close")
+    heard = fetch(answer, data)
+    assert (heard.status, heard.fields["connection"]) == (status, "close")
 
 
 @settings(max_examples=300, deadline=None)
@@ -310,7 +308,11 @@ def test_a_flow_has_back_pressure_and_hears_its_end(virtual: Watched, fetch: Cal
 
 def test_a_handler_that_raises_is_answered_for(virtual: Watched, fetch: Callable[..., Answered]) -> None:
     """500, and the reactor hears of it; so is one whose field would smuggle an answer in."""
-    for app in (lambda _: 1 / 0, lambda _: lambda give: give(object()), lambda _: Answer(200, fields=(("A", "b\r\n\r\nHTTP/1.1 200 OK"),))):
+    for app in (
+        lambda _: 1 / 0,
+        lambda _: lambda give: give(object()),
+        lambda _: Answer(200, fields=(("A", "b\r\n\r\nHTTP/1.1 200 OK"),)),
+    ):
         assert fetch(app, ask("/")).status == 500
         (context,) = virtual.raised
         assert context.where == "GET / HTTP/1.1"

@@ -86,34 +86,25 @@ class Flow:
     more is taken, whoever ended it. If it is *endless*, the server ends it when it is to end itself.
     """
 
-    _connection: Connection | None
+    #: None when it is over.
+    connection: Connection | None
     on_room: Callable[[], object] = lambda: None
     on_over: Callable[[], object] = lambda: None
     endless: bool = False
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more is taken."""
-        return self._connection is None
-
     def write(self, data: bytes) -> bool:
         """Send *data*; False: send no more until `on_room`, or ever if it is over."""
-        return self._connection is not None and (not data or self._connection.push(data))
+        return self.connection is not None and (not data or self.connection.push(data))
 
     def end(self) -> None:
         """That was all. Ending twice is allowed."""
-        if self._connection is not None:
-            self._connection.push(None)
+        if self.connection is not None:
+            self.connection.push(None)
 
     def cut(self) -> None:
         """It cannot be finished: break the connection, so that the client does not take what it has for all."""
-        if self._connection is not None:
-            self._connection.abort()
-
-    def over(self) -> None:
-        """Nothing more is taken; called by the connection, once."""
-        self._connection = None
-        self.on_over()
+        if self.connection is not None:
+            self.connection.abort()
 
 
 @attrs.define(eq=False)
@@ -260,7 +251,7 @@ class Connection(Stream):
         is_plain = request.is_plain and not self.is_closing and status not in BODILESS
         if is_plain and type(body) is bytes and len(body) <= site.options.memory_bytes:
             self.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (start, len(body), more, body))
-            if site.log.is_on:
+            if site.log.stream is not None:
                 self.sent = len(body)
                 self.note(status)
             self.phase, self.request, self.answer = _IDLE, None, None
@@ -370,7 +361,8 @@ class Connection(Stream):
         self.note(0 if answer is None else answer.status, cut)
         self.request = self.answer = self.flow = None
         if flow is not None:
-            self.call(flow.over)
+            flow.connection = None
+            self.call(flow.on_over)
         elif answer is not None:
             self.call(getattr(answer.body, "close", bool))
 
@@ -423,18 +415,17 @@ class Connection(Stream):
 
     def understood(self, given: Any) -> Answer:
         """Return what *given* means as an answer; an error means 500, and is reported."""
-        error = given
-        try:
-            if not isinstance(given, Exception):
+        if not isinstance(given, Exception):
+            try:
                 return as_answer(given)
-        except Exception as exception:
-            error = exception
-        self.reactor.report(self.request.line if self.request else "an answer", error)
-        return status_page(503 if isinstance(error, PoolFull) else 500)
+            except Exception as error:
+                given = error
+        self.reactor.report(self.request.line if self.request else "an answer", given)
+        return status_page(503 if isinstance(given, PoolFull) else 500)
 
     def note(self, status: int, cut: str = "") -> None:
         """Write the log."""
-        if self.site.log.is_on:
+        if self.site.log.stream is not None:
             assert self.request is not None
             self.site.log.note(self.client, self.request, status, self.sent, self.reactor.time() - self.began, cut)
 

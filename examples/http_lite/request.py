@@ -21,6 +21,7 @@ from examples.http_lite.options import OPTIONS, Options
 
 #: RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an IPv4 address, or an IPv6 address in brackets; and maybe a port.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|([\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:\d*)?", re.ASCII)
+_AUTHORITY = re.compile(_HOST.pattern.removesuffix(r"(:\d*)?") + r":\d+", re.ASCII)  # RFC 9112, 3.2.3
 _ABSOLUTE = re.compile(r"https?://([^/?]+)", re.IGNORECASE)  # RFC 9112, 3.2.2, with its authority
 #: Fields that may come once only: where they come twice, two readers may read two things.
 _ONCE = frozenset(("host", "content-length", "transfer-encoding", "content-type", "expect", "authorization"))
@@ -226,6 +227,9 @@ class Requests:
                 raise _Refused(400)
             if codings != ["chunked"]:
                 raise _Refused(501)
+        assert self._parser is not None
+        if self._parser.should_upgrade() and request.method != "CONNECT" and length.strip("0") + (coding or ""):
+            raise _Refused(501)  # the parser would leave the body to the other protocol
         if length and int(length) > self.options.body_bytes:  # the parser has checked that these are digits
             raise _Refused(413)
         expect = request.fields.get("expect")
@@ -241,13 +245,17 @@ def _judge_target(request: Request) -> None:
     is_absolute = _ABSOLUTE.match(target) if request.method != "CONNECT" else None
     request.host = is_absolute[1] if is_absolute else host or ""  # 3.2.2: Host is to be ignored then
     # User names are none of a host's (RFC 9110, 4.2.4); no form has a fragment.
-    if (host is None and request.version == "1.1") or "#" in target or not all(map(_HOST.fullmatch, (host or "", request.host))):
+    if (
+        (host is None and request.version == "1.1")
+        or "#" in target
+        or not all(map(_HOST.fullmatch, (host or "", request.host)))
+    ):
         raise _Refused(400)
     if is_absolute:
         target = target[is_absolute.end() :]
         target = target if target.startswith("/") else "/" + target
     elif request.method == "CONNECT":
-        if not _HOST.fullmatch(target):
+        if not _AUTHORITY.fullmatch(target):
             raise _Refused(400)
     elif not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
         raise _Refused(400)

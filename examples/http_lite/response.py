@@ -19,7 +19,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS
 BODILESS = frozenset((204, 304))
 #: What else is sent as a field (RFC 9110, 5.1 and 5.5) could be read as another answer; what says where this one ends is ours.
 _FIELD = re.compile(
-    r"(?!(connection|content-length|transfer-encoding|date):)[\w!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*", re.ASCII | re.I
+    r"(?!(connection|content-length|transfer-encoding|date):)[\w!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*", re.ASCII | re.IGNORECASE
 )
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 #: Fields of every answer that leaves its type to us.
