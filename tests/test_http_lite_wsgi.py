@@ -325,6 +325,17 @@ def test_a_client_that_goes_frees_the_application(server: Serving) -> None:
                 reset(sock)
 
 
+def test_slow_readers_hold_no_thread(server: Serving, client: Client) -> None:
+    """More clients than threads take nothing of a long answer: others are served, and the bodies are closed when they go."""
+    with closes(server, "held", 6), contextlib.ExitStack() as stack:
+        for _ in range(6):
+            sock = stack.enter_context(server.connect())
+            sock.sendall(b"GET /plain/endless?name=held HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(1000).startswith(b"HTTP/1.1 200 ")
+        for _ in range(20):
+            assert client.ask("/plain/listed")[0] == 200
+
+
 def test_a_client_that_goes_before_the_answer_leaves_nothing(server: Serving, tmp_path: Path) -> None:
     """It resets while the application works: the answer goes nowhere, and others are served."""
     if not server.threads:
