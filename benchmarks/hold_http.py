@@ -212,9 +212,7 @@ def judge(found: dict[str, Any], count: int) -> bool:
     for kind, lives in found["ends"].items():
         if lives:
             first, last = min(own for own, _ in lives), max(since for _, since in lives)
-            print(
-                f"  {kind}: {len(lives)} cut no sooner than {first:.1f} s after each, no later than {last:.1f} s after all had come"
-            )
+            print(f"  {kind}: {len(lives)} cut, the first after {first:.1f} s, the last {last:.1f} s after all were there")
             holds = holds and DEADLINES[kind] - 0.5 <= first and last <= DEADLINES[kind] + LATE_SECONDS
     return holds
 
