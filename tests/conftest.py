@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.kit", "tests.testing.kit")
+pytest.register_assert_rewrite("tests.kit", "tests.testing.kit", "tests.http_rig")
 
 from tests.kit import SELECTORS, Clock, Fault, Watched  # noqa: E402  # its asserts are rewritten, too
 from tests.worlds import CORE, SELECTOR_NAMES, World  # noqa: E402

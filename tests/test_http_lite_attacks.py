@@ -120,7 +120,7 @@ def between_answers(sock: socket.socket) -> None:
 
 
 def with_a_queue(sock: socket.socket) -> None:
-    sock.sendall(get("/later") + get("/big") * 50)
+    sock.sendall(get("/later") + get("/big") * 5)
 
 
 def refused(sock: socket.socket) -> None:
