@@ -1,8 +1,8 @@
-"""HTTP-lite under requests that are nearly right: `python -m tests.fuzz_http --count 1000000`; the same seeds, the same inputs.
+"""HTTP-lite under requests that are nearly right: `python -m tests.fuzz_http --count 1000000`. A seed is an input.
 
-Each input is read by `Requests`, cut somewhere, and compared with the strict reading of RFC 9112. One in so many goes through
-a whole connection on a simulated network, where every request that may reach a handler must be answered, in order, every
-other one be refused, and nothing be left.
+Each input is read by `Requests`, cut somewhere, and compared with the strict reading of RFC 9112. One in so many goes
+through a whole connection on a simulated network, where every request that may reach a handler must be answered, in order,
+every other one be refused, and nothing be left.
 """
 
 from __future__ import annotations

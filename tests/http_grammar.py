@@ -23,8 +23,11 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(?:[/?][^#]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(_HOST.pattern.removesuffix(rb"(?::[0-9]*)?") + rb":[0-9]+")
 #: RFC 9110, 16.1: those that are registered; others are not implemented.
 _KNOWN = frozenset(
-    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS"
-    b" PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE".split()
+    (
+        b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY"
+        b" OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK"
+        b" UNLOCK UNSUBSCRIBE"
+    ).split()
 )
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"content-type", b"expect", b"authorization")
 

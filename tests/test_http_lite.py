@@ -20,7 +20,8 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from examples.http_lite import response, static as files
+from examples.http_lite import response
+from examples.http_lite import static as files
 from examples.http_lite.app import App
 from examples.http_lite.connection import PHASES, Connection, Event, Phase, Site
 from examples.http_lite.log import AccessLog

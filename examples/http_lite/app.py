@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import attrs
 
@@ -117,6 +117,11 @@ def form_of(request: Request) -> dict[str, str | Upload]:
     from python_multipart import parse_form
     from python_multipart.exceptions import FormParserError
 
+    kind = request.fields.get("content-type", "")
+    if kind.lower().startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(request.body.decode(), keep_blank_values=True, max_num_fields=PARTS_MAX))
+    if request.file is None or not kind.lower().startswith("multipart/form-data"):
+        raise ValueError(f"no form, but {kind!r}")
     parts: list[tuple[bytes | None, str | Upload]] = []
 
     def add(part: Any) -> None:
@@ -128,9 +133,6 @@ def form_of(request: Request) -> dict[str, str | Upload]:
             value = Upload((part.file_name or b"").decode("utf-8", "replace"), part.size, part.file_object)
         parts.append((part.field_name, value))
 
-    kind = request.fields.get("content-type", "")
-    if request.file is None or not kind.lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
-        raise ValueError(f"no form, but {kind!r}")
     request.file.seek(0)
     try:
         parse_form({"Content-Type": kind.encode("latin-1")}, request.file, add, add)

@@ -122,7 +122,7 @@ class Connection(Stream):
     #: The exchange under way: its request, its answer, the bytes of that answer's body, and how those come and are framed.
     request: Request | None = attrs.field(init=False, default=None)
     answer: Answer | None = attrs.field(init=False, default=None)
-    flow: Flow | None = attrs.field(init=False, default=None)
+    body: Any = attrs.field(init=False, default=None)  # a flow, or what is sent
     sent: int = attrs.field(init=False, default=0)
     length: int | None = attrs.field(init=False, default=None)
     is_chunked: bool = attrs.field(init=False, default=False)
@@ -157,15 +157,15 @@ class Connection(Stream):
         self.look()
 
     def on_drain(self) -> None:
-        if self.flow is not None:
-            self.call(self.flow.on_room)
+        if isinstance(self.body, Flow):
+            self.call(self.body.on_room)
         self.look()
 
     def on_shutdown(self, grace: float) -> None:
         """Answer what has come, and close; a request that has begun to come is waited for."""
         self.is_last = True
-        if self.flow is not None and self.flow.endless:
-            self.flow.end()
+        if isinstance(self.body, Flow) and self.body.endless:
+            self.body.end()
         self.look()
 
     def on_close(self, reason: CloseReason) -> None:
@@ -238,6 +238,7 @@ class Connection(Stream):
         site, request = self.site, self.request
         assert request is not None
         body: Any
+        answer = None
         if type(given) is str:
             status, kind, more, body = 200, TEXT, b"", given.encode()
         else:
@@ -256,8 +257,8 @@ class Connection(Stream):
                 self.note(status)
             self.phase, self.request, self.answer = _IDLE, None, None
         else:
-            self.answer = answer = Answer(200, body) if type(given) is str else answer
-            self.begin(request, answer, start)
+            self.answer = answer or Answer(200, body)
+            self.begin(request, self.answer, start)
 
     def begin(self, request: Request, answer: Answer, start: bytes) -> None:
         """Send a head that begins with *start*, and begin to send the body, whatever it is."""
@@ -290,8 +291,7 @@ class Connection(Stream):
             self.done()
             return
         self.deadline("write", options.write_seconds)
-        if isinstance(body, bytes):
-            body = in_file(body)
+        self.body = body = in_file(body) if isinstance(body, bytes) else body
         if isinstance(body, Pieces):
             self.sent = body.size
             for piece in body.pieces:
@@ -301,8 +301,8 @@ class Connection(Stream):
                     self.send_file(body.file, *piece)
             self.write(b"", self.on_gone)
         elif callable(body):
-            self.flow = Flow(self)
-            if not self.call(body, self.flow):
+            self.body = Flow(self)
+            if not self.call(body, self.body):
                 self.abort()
         elif self.is_writable:
             self.send_from(self.framed(body), self.on_gone)
@@ -357,12 +357,12 @@ class Connection(Stream):
 
     def end_exchange(self, cut: str) -> None:
         """Note an answer that is given, whole or as far as it went, and let go what belongs to it."""
-        flow, answer = self.flow, self.answer
+        answer, body = self.answer, self.body
         self.note(0 if answer is None else answer.status, cut)
-        self.request = self.answer = self.flow = None
-        if flow is not None:
-            flow.connection = None
-            self.call(flow.on_over)
+        self.request = self.answer = self.body = None
+        if isinstance(body, Flow):
+            body.connection = None
+            self.call(body.on_over)
         elif answer is not None:
             self.call(getattr(answer.body, "close", bool))
 

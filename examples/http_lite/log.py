@@ -47,7 +47,12 @@ class AccessLog:
             form = "%Y-%m-%dT%H:%M:%S%z" if self.form == "json" else "%d/%b/%Y:%H:%M:%S %z"
             self._second, self._stamp = second, time.strftime(form, time.localtime(second))
         if self.form == "json":
-            what: dict[str, Any] = {"time": self._stamp, "client": client, "method": request.method, "target": request.target}
+            what: dict[str, Any] = {
+                "time": self._stamp,
+                "client": client,
+                "method": request.method,
+                "target": request.target,
+            }
             what |= {"host": request.host, "agent": agent, "referer": referer, "status": status, "bytes": sent}
             line = json.dumps(what | {"seconds": round(seconds, 6), "closed": closed or None})
         else:

@@ -17,7 +17,7 @@ HTML, TEXT, JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "app
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 #: RFC 9110, 6.4.1: these have no body, whatever else is said.
 BODILESS = frozenset((204, 304))
-#: What else is sent as a field (RFC 9110, 5.1 and 5.5) could be read as another answer; what says where this one ends is ours.
+#: RFC 9110, 5.1 and 5.5: what else is sent could be read as another answer. Where this one ends is not others' to say.
 _FIELD = re.compile(
     r"(?!(connection|content-length|transfer-encoding|date):)[\w!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*", re.ASCII | re.IGNORECASE
 )
@@ -107,7 +107,7 @@ class Answer:
 
 @attrs.define(eq=False)
 class Heads:
-    """Beginnings of heads, with their Date (RFC 9110, 6.6.1), each made once a second; *clock* returns the seconds since 1970."""
+    """Beginnings of heads, with a Date (RFC 9110, 6.6.1), each made once a second; *clock* tells the seconds since 1970."""
 
     clock: Callable[[], float]
     starts: dict[tuple[int, str], bytes] = attrs.field(init=False, factory=dict)  # by status and content type

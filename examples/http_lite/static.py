@@ -50,11 +50,9 @@ _STATUS_OF_ERROR = {
 #: What no name contains. On Windows these would lead to other directories, drives and streams.
 _NOT_IN_NAMES = re.compile(rb"[/\0\\:]" if os.name == "nt" else rb"[/\0]")
 #: What browsers must be told right, whatever the machine's own tables say; an archive is what it is, not what is in it.
-_TYPES = {
-    **{".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".md": "text/markdown"},
-    **{".json": "application/json", ".wasm": "application/wasm", ".gz": "application/gzip", ".svg": "image/svg+xml"},
-    **{".webp": "image/webp", ".woff2": "font/woff2"},
-}
+_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript"}
+_TYPES |= {".json": "application/json", ".wasm": "application/wasm", ".gz": "application/gzip", ".svg": "image/svg+xml"}
+_TYPES |= {".md": "text/markdown", ".webp": "image/webp", ".woff2": "font/woff2"}
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONDITIONS = {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range"}
 _COMPRESSIBLE = re.compile(r"text/|application/(json|javascript|xml|wasm)|image/svg")

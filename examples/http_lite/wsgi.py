@@ -165,7 +165,7 @@ class Gateway:
         self._idle()
 
     def _idle(self, _: object = None) -> None:
-        """A thread may have become idle: have one work as long as somebody waits, which is cheaper than one for each call."""
+        """A thread may be idle: have it work for as long as anybody waits, which is cheaper than one call at a time."""
         self._busy -= 1
         if self._waiting and self._busy < self.threads:
             self._busy += 1
@@ -180,7 +180,7 @@ class Gateway:
                 return
             context = copy_context()
             try:
-                answer = context.run(call.answer)
+                answer: Any = context.run(call.answer)
             except Exception as error:
                 answer = error
             self.app.reactor.call_threadsafe(self._give, answer, context, give)
