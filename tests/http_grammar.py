@@ -81,6 +81,8 @@ def _fields(data: bytes) -> tuple[dict[bytes, list[bytes]], bytes]:
         if data in (b"", b"\r"):
             raise _More
         match, data = _take(_FIELD, data)
+        if match[1].lower() == b"transfer-encoding" and b"\t" in match[0][match.end(2) :]:
+            raise _Bad  # 5.1 allows it, and no honest client sends it
         fields.setdefault(match[1].lower(), []).append(match[2])
     return fields, data[2:]
 

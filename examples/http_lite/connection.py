@@ -72,10 +72,13 @@ class Site:
     served: int = attrs.field(init=False, default=0)  # requests of connections that have ended
     known: dict[bytes, Request] = attrs.field(init=False, repr=False, factory=dict)
     heads: Heads = attrs.field(init=False)
-    limits: Limits = attrs.field(init=False)
+    limits: Limits = attrs.field(init=False)  # of a connection; less is queued of what is made while it is sent
+    slow_limits: Limits = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.heads, self.limits = Heads(self.log.clock), Limits(close_timeout=self.options.answer_seconds)
+        most, seconds, self.heads = 16384 + self.options.memory_bytes, self.options.answer_seconds, Heads(self.log.clock)
+        self.limits = Limits(low=most // 4, high=most, hard=8 * most + 2**24, close_timeout=seconds)
+        self.slow_limits = Limits(low=4096, high=16384, close_timeout=seconds)
 
 
 @attrs.define(eq=False)
@@ -300,7 +303,9 @@ class Connection(Stream):
                 else:
                     self.send_file(body.file, *piece)
             self.write(b"", self.on_gone)
-        elif callable(body):
+            return
+        self.limits = self.site.slow_limits
+        if callable(body):
             self.body = Flow(self)
             if not self.call(body, self.body):
                 self.abort()
