@@ -255,8 +255,8 @@ class Connection(Stream):
         is_plain = request.is_plain and not self.is_closing and status not in BODILESS
         if is_plain and type(body) is bytes and len(body) <= site.options.memory_bytes:
             self.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (start, len(body), more, body))
+            self.sent = len(body)
             if site.log.stream is not None:
-                self.sent = len(body)
                 self.note(status)
             self.phase, self.request, self.answer = _IDLE, None, None
         else:
@@ -307,8 +307,7 @@ class Connection(Stream):
         self.limits = self.site.slow_limits
         if callable(body):
             self.body = Flow(self)
-            if not self.call(body, self.body):
-                self.abort()
+            self.call(body, self.body)
         elif self.is_writable:
             self.send_from(self.framed(body), self.on_gone)
 
@@ -409,14 +408,13 @@ class Connection(Stream):
             self.requests.refuse(408)  # RFC 9110, 15.5.9
             self.look()
 
-    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call what others have written; False: it raised, which is reported."""
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call what others have written; what it raises is reported, and breaks the connection."""
         try:
             function(*arguments)
         except Exception as error:
             self.understood(error)
-            return False
-        return True
+            self.abort()
 
     def understood(self, given: Any) -> Answer:
         """Return what *given* means as an answer; an error means 500, and is reported."""
@@ -430,8 +428,7 @@ class Connection(Stream):
 
     def note(self, status: int, cut: str = "") -> None:
         """Write the log."""
-        if self.site.log.stream is not None:
-            assert self.request is not None
+        if self.site.log.stream is not None and self.request is not None:
             self.site.log.note(self.client, self.request, status, self.sent, self.reactor.time() - self.began, cut)
 
 
