@@ -281,12 +281,12 @@ class Connection(Stream):
         going = b"Connection: close\r\n" if self.is_closing else b"Connection: keep-alive\r\n" if is_old else b""
         self.write(b"%b%b%b%b\r\n" % (start, b"" if answer.status in BODILESS else framing, going, answer.more))
         if has_body:
-            self.send(body)
+            self.send(answer, answer.body)
         else:
             self.done()
 
-    def send(self, body: Any) -> None:
-        """Begin to send *body*."""
+    def send(self, answer: Answer, body: Any) -> None:
+        """Begin to send the *body* of *answer*."""
         options = self.site.options
         if isinstance(body, bytes) and len(body) <= options.memory_bytes:
             self.sent = len(body)
@@ -294,7 +294,10 @@ class Connection(Stream):
             self.done()
             return
         self.deadline("write", options.write_seconds)
-        self.body = body = in_file(body) if isinstance(body, bytes) else body
+        if isinstance(body, bytes):
+            body = in_file(body)
+            self.answer = attrs.evolve(answer, body=body)  # or else its bytes would stay
+        self.body = body
         if isinstance(body, Pieces):
             self.sent = body.size
             for piece in body.pieces:
