@@ -7,9 +7,9 @@ grace, ends it at once. The status is 0 if everybody was served to the end, 1 if
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -117,15 +117,11 @@ def what_to_serve(given: argparse.Namespace) -> tuple[App, str]:
 
 def named(name: str) -> Any:
     """Return what *name*, `package.module:object`, names; ValueError: nothing."""
-    module, _, path = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
-        found = importlib.import_module(module)
-        for each in path.split("."):
-            found = getattr(found, each)
+        return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{name}: {error}; it is to be package.module:object") from error
-    return found
 
 
 def limit(text: str) -> tuple[str, float]:

@@ -255,8 +255,8 @@ class Connection(Stream):
         is_plain = request.is_plain and not self.is_closing and status not in BODILESS
         if is_plain and type(body) is bytes and len(body) <= site.options.memory_bytes:
             self.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (start, len(body), more, body))
+            self.sent = len(body)
             if site.log.stream is not None:
-                self.sent = len(body)
                 self.note(status)
             self.phase, self.request, self.answer = _IDLE, None, None
         else:
@@ -281,12 +281,12 @@ class Connection(Stream):
         going = b"Connection: close\r\n" if self.is_closing else b"Connection: keep-alive\r\n" if is_old else b""
         self.write(b"%b%b%b%b\r\n" % (start, b"" if answer.status in BODILESS else framing, going, answer.more))
         if has_body:
-            self.send(body)
+            self.send(answer, answer.body)
         else:
             self.done()
 
-    def send(self, body: Any) -> None:
-        """Begin to send *body*."""
+    def send(self, answer: Answer, body: Any) -> None:
+        """Begin to send the *body* of *answer*."""
         options = self.site.options
         if isinstance(body, bytes) and len(body) <= options.memory_bytes:
             self.sent = len(body)
@@ -294,7 +294,10 @@ class Connection(Stream):
             self.done()
             return
         self.deadline("write", options.write_seconds)
-        self.body = body = in_file(body) if isinstance(body, bytes) else body
+        if isinstance(body, bytes):
+            body = in_file(body)
+            self.answer = attrs.evolve(answer, body=body)  # or else its bytes would stay
+        self.body = body
         if isinstance(body, Pieces):
             self.sent = body.size
             for piece in body.pieces:
@@ -307,8 +310,7 @@ class Connection(Stream):
         self.limits = self.site.slow_limits
         if callable(body):
             self.body = Flow(self)
-            if not self.call(body, self.body):
-                self.abort()
+            self.call(body, self.body)
         elif self.is_writable:
             self.send_from(self.framed(body), self.on_gone)
 
@@ -409,14 +411,13 @@ class Connection(Stream):
             self.requests.refuse(408)  # RFC 9110, 15.5.9
             self.look()
 
-    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call what others have written; False: it raised, which is reported."""
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call what others have written; what it raises is reported, and breaks the connection."""
         try:
             function(*arguments)
         except Exception as error:
             self.understood(error)
-            return False
-        return True
+            self.abort()
 
     def understood(self, given: Any) -> Answer:
         """Return what *given* means as an answer; an error means 500, and is reported."""
@@ -430,8 +431,7 @@ class Connection(Stream):
 
     def note(self, status: int, cut: str = "") -> None:
         """Write the log."""
-        if self.site.log.stream is not None:
-            assert self.request is not None
+        if self.site.log.stream is not None and self.request is not None:
             self.site.log.note(self.client, self.request, status, self.sent, self.reactor.time() - self.began, cut)
 
 

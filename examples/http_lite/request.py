@@ -30,12 +30,9 @@ HEAD_BYTES_KNOWN, HEADS_KNOWN = 2048, 512
 
 
 class Part(Enum):
-    """How much there is of the next request."""
+    """How much there is of the next request: nothing; empty lines, which may come before it (RFC 9112, 2.2); and so on."""
 
-    NOTHING = auto()
-    BLANK = auto()  # empty lines, which may come before it (RFC 9112, 2.2)
-    HEAD = auto()  # its head is not complete
-    BODY = auto()  # its head is, its body is not
+    NOTHING, BLANK, HEAD, BODY = auto(), auto(), auto(), auto()
 
 
 class Spool(SpooledTemporaryFile[bytes]):
@@ -71,16 +68,11 @@ class Request:
 
     @property
     def line(self) -> str:
-        """The request line, for a log."""
         return f"{self.method} {self.target} HTTP/{self.version}"
 
     @property
     def body(self) -> bytes:
-        """The body, read into memory."""
-        if self.file is None:
-            return b""
-        self.file.seek(0)
-        return self.file.read()
+        return b"" if self.file is None or self.file.seek(0) else self.file.read()
 
     def json(self) -> Any:
         """Return what the body says in JSON; ValueError: it is none."""
@@ -164,12 +156,10 @@ class Requests:
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """The first byte of a request came."""
         self.part, self._next, self._target = Part.HEAD, Request(), b""
         self._header_bytes = self._headers = self.body_size = 0
 
     def on_url(self, fragment: bytes) -> None:
-        """Some of the target came."""
         self._target += fragment
         if len(self._target) > self.options.target_bytes:
             raise _Refused(414)
@@ -202,7 +192,6 @@ class Requests:
         self.part = Part.BODY
 
     def on_body(self, data: bytes) -> None:
-        """Some of the body came."""
         self.body_size += len(data)
         if self.body_size > self.options.body_bytes:
             raise _Refused(413)
@@ -211,7 +200,6 @@ class Requests:
         self._next.file.write(data)
 
     def on_message_complete(self) -> None:
-        """The body is complete, too."""
         request, request.size = self._next, self.body_size
         if request.file is not None:
             request.file.seek(0)
@@ -252,8 +240,7 @@ def _judge_target(request: Request) -> None:
     ):
         raise _Refused(400)
     if is_absolute:
-        target = target[is_absolute.end() :]
-        target = target if target.startswith("/") else "/" + target
+        target = "/" + target[is_absolute.end() :].removeprefix("/")
     elif request.method == "CONNECT":
         if not _AUTHORITY.fullmatch(target):
             raise _Refused(400)

@@ -35,8 +35,7 @@ INLINE_BYTES = 128 * 1024
 FILES_KEPT = 64
 #: More ranges than this in one request are ignored, as RFC 9110, 14.2 allows: the whole is cheaper.
 RANGES_MAX = 16
-#: The codings of compressed siblings, the best one first, and their suffixes.
-CODINGS = {"br": ".br", "gzip": ".gz"}
+CODINGS = {"br": ".br", "gzip": ".gz"}  # of compressed siblings, the best one first, and their suffixes
 #: Never wait (for the other end of a FIFO), never hand a descriptor on, never follow a link.
 _FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY", "O_NOINHERIT")
@@ -316,9 +315,7 @@ def judge(fields: dict[str, str], tag: str, changed: int) -> int:
         return 412
     if (none := fields.get("if-none-match")) is not None:  # compared weakly: RFC 9110, 13.1.2
         return 304 if none.strip() == "*" or tag in [each.removeprefix("W/") for each in _TAG.findall(none)] else 0
-    if (date := moment(fields.get("if-modified-since"))) is not None and changed <= date:
-        return 304
-    return 0
+    return 304 if (date := moment(fields.get("if-modified-since"))) is not None and changed <= date else 0
 
 
 def wanted(request: Request, size: int, tag: str, changed: int) -> list[tuple[int, int]] | None:
