@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -12,13 +13,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("httptools")
 
+from examples.http_lite import demo
+from examples.http_lite.connection import Connection, Site
+from examples.http_lite.log import AccessLog
+from examples.http_lite.static import Files, Static
+from examples.http_lite.wsgi import Gateway
 from tests.http_rig import DEMO, MANY, Serving, haproxy, is_open, nginx, read_answer, serving, until
-from tests.kit import PATIENCE, read_all, reset
+from tests.kit import PATIENCE, Virtual, Watched, read_all, reset, unix_pair
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server is ended by SIGTERM")
 
@@ -159,6 +166,86 @@ def test_whoever_goes_leaves_nothing_behind(
     until(lambda: open_sockets(server) <= before, "the sockets to be closed")
     with server.connect() as sock:
         between_answers(sock)
+
+
+class Failing(Virtual):
+    """A system on which one send fails, the one of that number; with virtual time."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.left = number
+
+    def trip(self, call: str) -> int:
+        if call in ("send", "send_file"):
+            self.left -= 1
+            if not self.left:
+                raise ConnectionResetError(errno.ECONNRESET, "as asked")
+        return super().trip(call)
+
+
+def wsgi(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+    """Write, and return pieces, of which some are empty."""
+    start("200 OK", [("Content-Type", "text/plain")])(b"one ")
+    return [b"two ", b"", b"x" * 100_000, b"three"]
+
+
+KINDS = {
+    "text": [get("/hello")],
+    "refusal": [b"nonsense\r\n\r\n"],
+    "file": [get("/hello.txt")],
+    "large file": [get("/big")],
+    "ranges": [get("/big", "Range: bytes=0-0,100000-300000")],
+    "stream": [get("/count/3000")],
+    "old stream": [get("/count/3000").replace(b"1.1", b"1.0")],
+    "events": [get("/ticks")],
+    "later": [get("/later")],
+    "head": [get("/big", method="HEAD")],
+    "continue": [get("/sum", "Content-Length: 6", "Expect: 100-continue", method="POST"), b"[1, 2]"],
+    "pipeline": [get("/hello") + get("/later") + get("/hello.txt") + get("/count/3") + get("/wsgi") + get("/hello")],
+    "wsgi": [get("/wsgi")],
+}
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_send_that_fails_ends_its_connection_and_nothing_else(tmp_path: Path, kind: str, threads: int) -> None:
+    """Whichever send of whatever answer finds the client gone: nothing is raised, and nothing is left."""
+    static = Static(Files(furnish(tmp_path / "root")))
+    with contextlib.closing(static):
+        for number in range(1, 30):
+            if not is_cut(number, kind, threads, static):
+                return
+
+
+def is_cut(number: int, kind: str, threads: int, static: Static) -> bool:
+    """Have the send of that *number* fail in an answer of that *kind*; return whether there was one."""
+    system = Failing(number)
+    with Watched(system=system, debug=True) as reactor, contextlib.ExitStack() as stack:
+        gateway = Gateway(wsgi, demo.app, threads)
+        stack.callback(setattr, demo.app, "otherwise", demo.app.otherwise)
+        demo.app.otherwise = lambda request: (gateway if request.path == "/wsgi" else static).find(request)
+        demo.app.reactor = reactor
+        here, there = unix_pair()
+        stack.callback(there.close)
+        stream = reactor.attach(Connection(Site(demo.app, AccessLog(None, reactor.call_soon))), system.wrap(here))
+        for piece in KINDS[kind]:
+            there.sendall(piece)
+        there.setblocking(False)
+
+        def is_over() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while there.fileno() >= 0 and there.recv(1 << 20):
+                    pass
+            if system.left <= 0:
+                there.close()
+            return not stream.is_open
+
+        reactor.call_later(10.0, stream.abort)  # events have no end
+        reactor.until(is_over)
+        reactor.turn(3)
+        assert reactor.raised == []
+        assert set(reactor.handlers) <= {stream}
+        return system.left <= 0
 
 
 # Whoever is many, or slow, or large

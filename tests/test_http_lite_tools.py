@@ -227,7 +227,7 @@ def test_events_pass_nginx_at_once(server: Serving, behind_nginx: int) -> None:
     with socket.create_connection(("127.0.0.1", behind_nginx), timeout=PATIENCE) as sock:
         sock.sendall(b"GET /ticks?nginx-events HTTP/1.1\r\nHost: x\r\n\r\n")
         heard = b""
-        while b"data: 1\n\n" not in heard:
+        while b"data: " not in heard:
             piece = sock.recv(65536)
             assert piece, heard
             heard += piece
@@ -304,7 +304,7 @@ def test_haproxy_passes_on_and_back(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
             sock.sendall(b"GET /ticks HTTP/1.1\r\nHost: x\r\n\r\n")
             heard = b""
-            while b"data: 1\n\n" not in heard:
+            while b"data: " not in heard:
                 piece = sock.recv(65536)
                 assert piece, heard
                 heard += piece
