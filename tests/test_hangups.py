@@ -12,6 +12,7 @@ import pytest
 
 from reactor import CloseKind, CloseReason, RateLimit, Reactor, Stream
 from reactor import hangups as module
+from reactor.extras import BUDGET
 from reactor.system import Gone
 from reactor.testing import Hang, Simulation
 from tests.kit import PAIRS, Clock, Recorder, Watched, fill, reset, tcp_pair, unix_pair
@@ -148,7 +149,7 @@ def test_whoever_may_not_read_notices_a_reset(virtual: Watched, why: str) -> Non
         virtual.turn(3)
         assert stream.received == b"x"
     else:
-        stream._hold_reading(on=True)
+        stream._hold_reading(BUDGET, on=True)
     assert not stream._told
     reset(there)
     virtual.run_until(lambda: stream.reason, timeout=2 * module.LOOK_SECONDS + 0.1)
