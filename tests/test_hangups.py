@@ -194,6 +194,7 @@ def test_a_stream_that_still_sends_is_told_by_its_send(virtual: Watched) -> None
 
 
 @linux
+@pytest.mark.kernel("about poll(2) itself")
 def test_the_system_tells_who_is_gone_and_how(virtual: Watched) -> None:
     """An end, both ends, an error; who is alive is not mentioned, nor is a number that names nothing."""
     system = virtual.system
@@ -210,6 +211,7 @@ def test_the_system_tells_who_is_gone_and_how(virtual: Watched) -> None:
         assert system.hung_up([here.fileno()]) == {here.fileno(): Gone.BROKEN}
 
 
+@pytest.mark.kernel("about poll(2) itself")
 def test_without_poll_nobody_is_gone(virtual: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform that has no poll(2) notices nothing, as before."""
     monkeypatch.delattr("select.poll", raising=False)
