@@ -180,3 +180,7 @@ def to_kernel(address: Address) -> Any:
     if address.family == socket.AF_INET6:
         return (address.host, address.port, address.flow, address.scope)
     return (address.host, address.port)
+
+
+#: What `reactor` calls it.
+parse_address = parse
