@@ -40,7 +40,6 @@ from reactor.handler import Handler
 from reactor.options import LIMITS, Limits
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
-from reactor.rates import RateGroup, RateLimit
 from reactor.sending import offer
 from reactor.states import (
     PRESSURE,
@@ -61,6 +60,7 @@ from reactor.timers import Timer, seconds
 if TYPE_CHECKING:
     from socket import socket
 
+    from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
 #: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
@@ -359,6 +359,8 @@ class Stream(Handler):
         Raises:
             NotConnected: there is no connection.
         """
+        from reactor.rates import RateGroup, RateLimit  # loaded already, by whoever has made one
+
         self._check_open(may_end=True)
         self._more().limit(*(RateGroup(each) if isinstance(each, RateLimit) else each for each in (read, write)))
         self.refresh()

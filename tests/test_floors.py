@@ -120,7 +120,7 @@ def test_nothing_but_the_command_line_imports_testing() -> None:
 
 
 def test_the_front_loads_what_type_checkers_are_told() -> None:
-    """Each name of the stub's `__all__` is what its module has under that name; it is listed, and nothing else is offered."""
+    """Each name of the stub's `__all__` is what its module has under that name, and nothing else is offered."""
     body = ast.parse((PACKAGE / "__init__.pyi").read_text("utf-8")).body
     homes = {alias.name: node.module for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert sorted(ast.literal_eval(body[-1].value)) == sorted(homes)  # type: ignore[attr-defined]
