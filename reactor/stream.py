@@ -515,7 +515,7 @@ class Stream(Handler):
         self.on_connect()
         if self._life is Life.LIVE:
             for kind, value in self.limits.timeouts:
-                if value is not None and not self._more().deadlines.has(kind):
+                if not self._more().deadlines.has(kind):
                     self.deadline(kind, value)
 
     @property
@@ -569,11 +569,12 @@ class Stream(Handler):
         was = self._reading
         self._reading = move(READING, was, ReadingEvent.END)
         self._close_if_over()
-        self.refresh()
         if was is Reading.FLOWING:
             if self._extras is None or not self._extras.ended():
                 self.on_end()
             self._close_if_over()
+        if self._life is Life.LIVE:  # most are closed by now
+            self.reactor.poller.refresh(self)
 
     def _wind_down(self, reason: CloseReason, delay: float) -> None:
         """Begin, or hasten, a close for *reason*, which has *delay* seconds to send what is queued."""
@@ -581,8 +582,8 @@ class Stream(Handler):
         if self._life is not Life.LIVE:
             return
         self._ending = self._ending or reason
-        if self._writing is Writing.BROKEN:
-            self._close(self._ending)
+        if self._writing is Writing.BROKEN or (self._reading is Reading.ENDED and self._outgoing is None):
+            self._close(self._ending)  # nothing is left to be sent or to be read
             return
         self._reading = move(READING, self._reading, ReadingEvent.DISCARD)
         self._writing = move(WRITING, self._writing, WritingEvent.FINISH)
