@@ -472,7 +472,7 @@ class Stream(Handler):
             if extras is not None:
                 extras.deadlines.moved = self.reactor.time()
             if sent != len(held):
-                self._keep(held, sent)
+                self._keep(held, sent, was_seen=True)
             elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
                 self._pulse()
         else:
@@ -645,14 +645,14 @@ class Stream(Handler):
         self.reactor.note_queued(outgoing.size - size)
         return self._queued(outgoing, was_idle, on_sent)
 
-    def _keep(self, data: bytes | Buffer, start: int) -> bool:
-        """Queue what the kernel has not taken of *data*."""
+    def _keep(self, data: bytes | Buffer, start: int, *, was_seen: bool = False) -> bool:
+        """Queue what the kernel has not taken of *data*, all of which may have been seen in the queue."""
         outgoing = self._real_queue()
         outgoing.append(data, start)
         self.reactor.note_queued(outgoing.size)
         if self._extras is not None:
             self._extras.begin_sending(self)
-        return self._check_marks(outgoing)
+        return self._check_marks(outgoing, was_high=was_seen and len(data) > self.limits.high)
 
     def _queued(self, outgoing: Outgoing, was_idle: bool, on_sent: OnSent | None) -> bool:
         """Something has been queued: the one way on, so that every byte meets the marks."""
@@ -668,13 +668,15 @@ class Stream(Handler):
                 return self._writing is not Writing.BROKEN and self._life is Life.LIVE
         return self._check_marks(outgoing)
 
-    def _check_marks(self, outgoing: Outgoing) -> bool:
+    def _check_marks(self, outgoing: Outgoing, *, was_high: bool = False) -> bool:
+        """Act on how much is queued; *was_high*: it was over the high mark a moment ago, and somebody may have seen that."""
         limits = self.limits
         if outgoing.size > limits.hard:
             overflow = BufferOverflow(f"{outgoing.size} bytes queued for {self._peer}; the limit is {limits.hard}")
             self._close(CloseReason(CloseKind.ERROR, overflow), reset=True)
             return False
-        if outgoing.size > limits.high and self._pressure is Pressure.LOW:
+        is_high = outgoing.size > limits.high or (was_high and outgoing.size > limits.low)
+        if is_high and self._pressure is Pressure.LOW:
             self._pressure = move(PRESSURE, self._pressure, PressureEvent.RISE)
             self.call_soon(self._tell_pause)
         self.refresh()
@@ -696,7 +698,7 @@ class Stream(Handler):
             was_high = outgoing.size > self.limits.high
             self._flush(outgoing)
             if self._outgoing is outgoing:
-                self._check_marks(outgoing)
+                self._check_marks(outgoing, was_high=was_high)
             if was_high and outgoing.size <= self.limits.low:
                 self._pulse()
 
