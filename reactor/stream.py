@@ -63,8 +63,10 @@ if TYPE_CHECKING:
     from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
-#: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
+#: Bytes taken by one `recv`, of which there is one in a pass.  # libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
+#: The same, of a stream whose last `recv` was filled: fewer and larger calls, but malloc maps memory for each.  # asyncio
+RECEIVE_BYTES_MAX = 262144
 #: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
 SEND_BYTES_PER_PASS = 1024 * 1024
 
@@ -94,6 +96,7 @@ class Stream(Handler):
     # None while nothing is queued; bytes while `on_data` runs: `_HELD`, then what it has written, if that is one chunk.
     _outgoing: Outgoing | bytes | None = attrs.field(init=False, repr=False, default=None)
     _extras: Extras | None = attrs.field(init=False, repr=False, default=None)
+    _receives: int = attrs.field(init=False, repr=False, default=RECEIVE_BYTES)
     _pressure: Pressure = attrs.field(init=False, repr=False, default=Pressure.LOW)
     # The reason to give when what is under way has ended.
     _ending: CloseReason | None = attrs.field(init=False, repr=False, default=None)
@@ -107,7 +110,7 @@ class Stream(Handler):
         """The connection is there, made or accepted."""
 
     def on_data(self, data: bytes) -> None:
-        """*data* came: at least one byte, at most `RECEIVE_BYTES`; where it is cut means nothing."""
+        """*data* came: at least one byte, at most `RECEIVE_BYTES_MAX`; where it is cut means nothing."""
 
     def on_end(self) -> None:
         """The peer has sent its last byte. The default sends what is queued and closes; an override may go on writing."""
@@ -432,7 +435,7 @@ class Stream(Handler):
         """Receive once, and hand over."""
         extras = self._extras
         is_plain = extras is None or extras.is_plain
-        size = RECEIVE_BYTES if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
+        size = self._receives if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
         if not size:
             return
         try:
@@ -445,6 +448,8 @@ class Stream(Handler):
             if not data:
                 self._peer_ended()
             return
+        if len(data) == size or size > RECEIVE_BYTES:
+            self._receives = RECEIVE_BYTES if len(data) < RECEIVE_BYTES else RECEIVE_BYTES_MAX
         if extras is not None:
             if is_plain:
                 extras.deadlines.heard = self.reactor.now
