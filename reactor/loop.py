@@ -499,8 +499,9 @@ class Loop:
         if not promised:
             handler._check_unused()
         sock = self.system.adopt(sock)
-        sock.setblocking(False)
-        handler._bind(cast("Reactor", self), sock, local, peer)
+        if sock.gettimeout() != 0.0:  # else a system call for nothing
+            sock.setblocking(False)
+        handler._bind(self, sock, local, peer)  # type: ignore[arg-type]  # a Reactor
         self.enrol(handler)
         try:
             self.poller.refresh(handler)

@@ -40,8 +40,10 @@ def prepare(system: System, sock: socket.socket, family: int, options: ConnectOp
         return
     try:
         if options.nodelay:
-            with contextlib.suppress(OSError):
+            try:  # noqa: SIM105  # a context manager would cost more than the call
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                pass
         if options.keepalive is not None:
             _keep_alive(sock, options.keepalive)
         if options.user_timeout is not None:

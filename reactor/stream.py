@@ -497,18 +497,21 @@ class Stream(Handler):
                     self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
+        prepared = self._life is Life.CLAIMED  # by the dial, as its options say
         super()._bind(reactor, sock, local, peer)
         self._reading = move(READING, self._reading, ReadingEvent.OPEN)
         self._writing = move(WRITING, self._writing, WritingEvent.OPEN)
         # Best effort: the peer may have reset already (getpeername: ENOTCONN, EINVAL on macOS).
         if local is None:
-            with suppress(OSError):
+            try:  # noqa: SIM105  # a context manager would cost more than the call
                 local = from_kernel(sock.family, sock.getsockname())
+            except OSError:
+                pass
         if peer is None:
             with suppress(OSError):
                 peer = from_kernel(sock.family, sock.getpeername())
         self._local, self._peer = local, peer
-        if isinstance(local, Inet):
+        if isinstance(local, Inet) and not prepared:
             try:  # noqa: SIM105  # a context manager would cost more than the call
                 sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             except OSError:  # EINVAL on macOS, when the peer is gone already
