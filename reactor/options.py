@@ -58,19 +58,19 @@ class Limits:
     #: Seconds from the connection's beginning, until `on_timeout("lifetime")`.
     lifetime: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
 
-    @property
-    def timeouts(self) -> tuple[tuple[str, float | None], ...]:
-        """Each deadline's kind, and its seconds."""
-        return (
+    #: Each deadline that is set: its kind, and its seconds. Made once, since each stream asks.
+    timeouts: tuple[tuple[str, float], ...] = attrs.field(init=False, repr=False, eq=False, default=())
+
+    def __attrs_post_init__(self) -> None:
+        if not self.low <= self.high <= self.hard:
+            raise UsageError(f"Limits need low <= high <= hard, not {self.low}, {self.high}, {self.hard}")
+        kinds = (
             ("idle", self.idle_timeout),
             ("read", self.read_timeout),
             ("write", self.write_timeout),
             ("lifetime", self.lifetime),
         )
-
-    def __attrs_post_init__(self) -> None:
-        if not self.low <= self.high <= self.hard:
-            raise UsageError(f"Limits need low <= high <= hard, not {self.low}, {self.high}, {self.hard}")
+        object.__setattr__(self, "timeouts", tuple((kind, value) for kind, value in kinds if value is not None))
 
 
 @attrs.frozen(kw_only=True)

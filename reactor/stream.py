@@ -40,7 +40,6 @@ from reactor.handler import Handler
 from reactor.options import LIMITS, Limits
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
-from reactor.rates import RateGroup, RateLimit
 from reactor.sending import offer
 from reactor.states import (
     PRESSURE,
@@ -61,6 +60,7 @@ from reactor.timers import Timer, seconds
 if TYPE_CHECKING:
     from socket import socket
 
+    from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
 #: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
@@ -359,6 +359,8 @@ class Stream(Handler):
         Raises:
             NotConnected: there is no connection.
         """
+        from reactor.rates import RateGroup, RateLimit  # loaded already, by whoever has made one
+
         self._check_open(may_end=True)
         self._more().limit(*(RateGroup(each) if isinstance(each, RateLimit) else each for each in (read, write)))
         self.refresh()
@@ -513,7 +515,7 @@ class Stream(Handler):
         self.on_connect()
         if self._life is Life.LIVE:
             for kind, value in self.limits.timeouts:
-                if value is not None and not self._more().deadlines.has(kind):
+                if not self._more().deadlines.has(kind):
                     self.deadline(kind, value)
 
     @property
@@ -567,11 +569,12 @@ class Stream(Handler):
         was = self._reading
         self._reading = move(READING, was, ReadingEvent.END)
         self._close_if_over()
-        self.refresh()
         if was is Reading.FLOWING:
             if self._extras is None or not self._extras.ended():
                 self.on_end()
             self._close_if_over()
+        if self._life is Life.LIVE:  # most are closed by now
+            self.reactor.poller.refresh(self)
 
     def _wind_down(self, reason: CloseReason, delay: float) -> None:
         """Begin, or hasten, a close for *reason*, which has *delay* seconds to send what is queued."""
@@ -579,8 +582,8 @@ class Stream(Handler):
         if self._life is not Life.LIVE:
             return
         self._ending = self._ending or reason
-        if self._writing is Writing.BROKEN:
-            self._close(self._ending)
+        if self._writing is Writing.BROKEN or (self._reading is Reading.ENDED and self._outgoing is None):
+            self._close(self._ending)  # nothing is left to be sent or to be read
             return
         self._reading = move(READING, self._reading, ReadingEvent.DISCARD)
         self._writing = move(WRITING, self._writing, WritingEvent.FINISH)
