@@ -709,7 +709,8 @@ class Stream(Handler):
 
     def _pulse(self) -> None:
         """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
-        self.call_soon(self._tell_drain)
+        if self._life is Life.LIVE:  # else the last of what was sent was an error
+            self.call_soon(self._tell_drain)
 
     def _tell_drain(self) -> None:
         if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
