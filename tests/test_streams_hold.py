@@ -366,7 +366,7 @@ def test_a_deadline_that_on_timeout_sets_anew_has_its_whole_time(room: Room) -> 
 
 
 def test_a_full_queue_that_ends_in_an_error_is_no_error_of_the_hook(room: Room) -> None:
-    """What was over the high mark has gone, and then the file was shorter: the stream is closed for that, and nothing raised."""
+    """What was over the high mark has gone, and then the file was shorter: that closes the stream, and nothing is raised."""
     with TemporaryFile() as file:
         file.write(bytes(100))
         file.flush()
@@ -376,7 +376,7 @@ def test_a_full_queue_that_ends_in_an_error_is_no_error_of_the_hook(room: Room) 
             stream.send_file(file)
             file.truncate(0)
 
-        stream, far = room.stream(act)
+        stream, far = room.stream(act, Limits(high=2000, low=500))
         far.send(b"x")
         room.sim.advance(1)
         assert stream.reason is not None
