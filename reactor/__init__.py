@@ -26,7 +26,7 @@ _MODULES = {
     "instruments": "Instrument",
     "loop": "ErrorContext Loop",
     "messages": "MessageStream",
-    "options": "ConnectOptions Keepalive Limits ListenOptions ThreadOptions",
+    "options": "ConnectOptions Keepalive Limits ListenOptions SocketOptions ThreadOptions",
     "overrides": "OverrideResolver",
     "pipes": "Feed Pipe",
     "poller": "READ WRITE",

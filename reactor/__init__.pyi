@@ -45,7 +45,7 @@ from reactor.hosting import Hosted, hosted
 from reactor.instruments import Instrument
 from reactor.loop import ErrorContext, Loop
 from reactor.messages import MessageStream
-from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
+from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, SocketOptions, ThreadOptions
 from reactor.overrides import OverrideResolver
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
@@ -132,6 +132,7 @@ __all__ = [
     "Reconnector",
     "Resolver",
     "SignalHandle",
+    "SocketOptions",
     "Socks5",
     "Stall",
     "Stats",

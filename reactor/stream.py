@@ -590,7 +590,7 @@ class Stream(Handler):
         if self._life is not Life.LIVE:
             return
         self._ending = self._ending or reason
-        if self._writing is Writing.BROKEN or (self._reading is Reading.ENDED and self._outgoing is None):
+        if self._writing is Writing.BROKEN or (self._outgoing is None and self._ends_by_closing):
             self._close(self._ending)  # nothing is left to be sent or to be read
             return
         self._reading = move(READING, self._reading, ReadingEvent.DISCARD)
@@ -611,13 +611,18 @@ class Stream(Handler):
         """Send the FIN when it is due and the queue is empty."""
         if self._writing is Writing.FINISHING and self._outgoing is None:
             self._writing = move(WRITING, self._writing, WritingEvent.FLUSHED)
-            if self._reading is not Reading.ENDED:  # else both ends are over: closing, which comes next, sends the FIN
+            if not self._ends_by_closing:
                 with suppress(OSError):  # ENOTCONN: the peer was faster (macOS)
                     self.sock.shutdown(SHUT_WR)
             if self._deadline is not None:  # of the flush
                 self._deadline.cancel()
                 self._deadline = None
             self._linger()
+
+    @property
+    def _ends_by_closing(self) -> bool:
+        """Whether nothing follows the last byte sent but `close`, and the FIN goes with that: nobody else has the socket."""
+        return self._reading is Reading.ENDED and not self.reactor.system.has_forked
 
     def _close_if_over(self) -> None:
         """Close when both halves have come to their end."""
@@ -712,7 +717,8 @@ class Stream(Handler):
 
     def _pulse(self) -> None:
         """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
-        self.call_soon(self._tell_drain)
+        if self._life is Life.LIVE:  # else the last of what was sent was an error
+            self.call_soon(self._tell_drain)
 
     def _tell_drain(self) -> None:
         if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
