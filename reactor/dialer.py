@@ -7,7 +7,6 @@ or has heard, by `on_close` alone, why not. What has lost is closed in the pass 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from reactor.failure import failure, no_answer
 from reactor.handler import Cancellable, Handler, Sponsor
 from reactor.options import CONNECT_OPTIONS, ConnectOptions
 from reactor.poller import READ
-from reactor.proxies import Negotiation, Proxy
 from reactor.race import Race, interleave
 from reactor.resolver import Found, not_found
 from reactor.states import DIALING, LIFE, Dialing, DialingEvent, Life, LifeEvent, move
@@ -31,6 +29,7 @@ from reactor.timers import Timer
 from reactor.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from reactor.proxies import Negotiation, Proxy
     from reactor.reactor import Reactor
 
 _INET = (socket.AF_INET, socket.AF_INET6)
@@ -207,9 +206,6 @@ class Dial:
             close(sock)
             return
         handler._sponsor = self._owner
-        if not self.options.nodelay and peer.family in _INET:
-            with contextlib.suppress(OSError):  # a stream has set it
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         reactor.counts["connected"] += 1
         if self.options.remember and isinstance(peer, Inet):
             for door in self._doors:

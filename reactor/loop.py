@@ -159,6 +159,7 @@ class Loop:
         # Now, while there are descriptors: an import in the middle of a report that they are used up would fail.
         import logging
 
+        slow_phase = inf if self.slow_phase is None else seconds(self.slow_phase, "a slow phase")
         self.log = logging.getLogger("reactor")
         self._clock = self.system.monotonic
         self._inbox = self.system.inbox()
@@ -167,7 +168,7 @@ class Loop:
         selector = self.system.selector() if given is None else self.system.adopt_selector(given)
         self._hangups = Hangups(self)
         self.poller = Poller(selector, self.system, self._lost, self.log, self._hangups.left)
-        self._watch = Watch(self, inf if self.slow_phase is None else seconds(self.slow_phase, "a slow phase"), Spins(self))
+        self._watch = Watch(self, slow_phase, Spins(self))
         for instrument in self.default_instruments:
             self.instrument(instrument)
         self._plain_until = self._watch.plain_until()
@@ -375,8 +376,16 @@ class Loop:
         Raises:
             DelayError: *delay* is not a finite number.
         """
-        self.check()
-        return self.timers.add(self._clock() + seconds(delay), callback, args, owner)
+        if self._thread != self.system.thread() or not self._open:
+            self.check()
+        now = self._clock()
+        try:
+            due = now + delay
+            if not now <= due < inf:
+                due = now + seconds(delay)
+        except (TypeError, OverflowError):
+            due = now + seconds(delay)
+        return self.timers.add(due, callback, args, owner)
 
     def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
         """Call *callback* once, when `time()` has reached *due*.
@@ -483,15 +492,16 @@ class Loop:
 
         On an exception the socket is left alone. A promised handler is to be closed then; another one is spent.
         """
-        if not isinstance(cast("object", handler), Handler):
+        if not isinstance(handler, Handler):
             raise UsageError(f"a handler is an instance of a Handler subclass, not {handler!r}")
         if sock.fileno() < 0:
             raise UsageError(f"{type(handler).__name__} was given a socket that is closed")
         if not promised:
             handler._check_unused()
         sock = self.system.adopt(sock)
-        sock.setblocking(False)
-        handler._bind(cast("Reactor", self), sock, local, peer)
+        if not promised or sock.gettimeout() != 0.0:  # one that was made for the handler does not block
+            sock.setblocking(False)
+        handler._bind(self, sock, local, peer)  # type: ignore[arg-type]  # a Reactor
         self.enrol(handler)
         try:
             self.poller.refresh(handler)

@@ -9,6 +9,7 @@ import attrs
 
 from reactor.buffers import Buffer, OnSent
 from reactor.errors import CloseKind, NotSent
+from reactor.extras import PIPE
 from reactor.states import Pressure
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Pipe:
             return False
         source.pipe = None
         target.sources.remove(self)
-        self.source.resume()
+        self.go()
         return True
 
     def take(self, data: bytes) -> None:
@@ -57,11 +58,11 @@ class Pipe:
 
     def hold(self) -> None:
         """Read no more."""
-        self.source.pause()
+        self.source._hold_reading(PIPE, on=True)
 
     def go(self) -> None:
-        """Read on."""
-        self.source.resume()
+        """Read on, unless the source's user has paused it."""
+        self.source._hold_reading(PIPE, on=False)
 
     def source_closed(self) -> None:
         """Break *target* if *source* has broken; else let it finish."""
@@ -77,6 +78,7 @@ class Pipe:
         self.source._more().pipe = None
         if not self.source.is_open or self.source.reactor.is_closed:  # a reactor that is closed closes both
             return
+        self.go()
         if not self._was_in_order(self.target):
             self.source.abort()
         elif not self.source.has_ended:
@@ -123,12 +125,21 @@ class Feed:
         self._finish(error or NotSent("the connection was closed"))
 
     def _pump(self) -> None:
+        """Take some chunks, which are sent together; then wait for room, or for the next pass."""
+        stream = self._stream
+        with stream.corked():
+            self._take_some()
+        if self._is_over:
+            return
+        if stream.buffered > stream.limits.high:
+            self._waits = True
+        else:
+            stream.call_soon(self._pump)
+
+    def _take_some(self) -> None:
         stream = self._stream
         for _ in range(FEED_CHUNKS_PER_PASS):
-            if self._is_over:
-                return
-            if stream.buffered > stream.limits.high:
-                self._waits = True
+            if self._is_over or stream.buffered > stream.limits.high:
                 return
             try:
                 chunk = next(self._chunks)
@@ -142,7 +153,6 @@ class Feed:
             if not stream.is_writable or not stream.write(chunk):
                 self._finish(NotSent("the stream takes nothing more"))
                 return
-        stream.call_soon(self._pump)
 
     def _finish(self, error: BaseException | None) -> None:
         """Have the iterable be closed, and whoever waits for the last byte be told, if it will not come."""

@@ -40,7 +40,7 @@ from reactor.handler import Handler
 from reactor.options import LIMITS, Limits
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
-from reactor.rates import RateGroup, RateLimit
+from reactor.sending import offer
 from reactor.states import (
     PRESSURE,
     READING,
@@ -60,14 +60,15 @@ from reactor.timers import Timer, seconds
 if TYPE_CHECKING:
     from socket import socket
 
+    from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
-#: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
+#: Bytes taken by one `recv`, of which there is one in a pass.  # libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
+#: The same, of a stream whose last `recv` was filled: fewer and larger calls, but malloc maps memory for each.  # asyncio
+RECEIVE_BYTES_MAX = 262144
 #: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
 SEND_BYTES_PER_PASS = 1024 * 1024
-#: Bytes of a file that are read at once, where the kernel does not copy them by itself.
-_FILE_BYTES = 65536
 
 # For each event; to look them up in their classes costs as much as a call.
 _FLOWING = Reading.FLOWING
@@ -95,6 +96,7 @@ class Stream(Handler):
     # None while nothing is queued; bytes while `on_data` runs: `_HELD`, then what it has written, if that is one chunk.
     _outgoing: Outgoing | bytes | None = attrs.field(init=False, repr=False, default=None)
     _extras: Extras | None = attrs.field(init=False, repr=False, default=None)
+    _receives: int = attrs.field(init=False, repr=False, default=RECEIVE_BYTES)
     _pressure: Pressure = attrs.field(init=False, repr=False, default=Pressure.LOW)
     # The reason to give when what is under way has ended.
     _ending: CloseReason | None = attrs.field(init=False, repr=False, default=None)
@@ -108,7 +110,7 @@ class Stream(Handler):
         """The connection is there, made or accepted."""
 
     def on_data(self, data: bytes) -> None:
-        """*data* came: at least one byte, at most `RECEIVE_BYTES`; where it is cut means nothing."""
+        """*data* came: at least one byte, at most `RECEIVE_BYTES_MAX`; where it is cut means nothing."""
 
     def on_end(self) -> None:
         """The peer has sent its last byte. The default sends what is queued and closes; an override may go on writing."""
@@ -151,8 +153,9 @@ class Stream(Handler):
         extras = self._extras
         if extras is None:
             return wanted
-        # What is dropped takes no memory, and left unread it would be answered by RST.
-        return wanted & extras.allowed if reading is Reading.DISCARDING else wanted & extras.allowed & ~extras.held
+        if extras.holders and reading is Reading.FLOWING:  # what is dropped takes no memory, and unread it would mean RST
+            wanted &= ~READ
+        return wanted & extras.allowed
 
     @property
     def buffered(self) -> int:
@@ -337,9 +340,9 @@ class Stream(Handler):
     def deadline(self, kind: str, seconds_: float | None) -> None:
         """Have `on_timeout(kind)` called in *seconds_* seconds; None: never.
 
-        The kinds of `Limits` are measured from the last byte: "idle" in either direction, "read" in, "write" out while
-        something is queued. Any other *kind* is from now on, whatever comes: a request's head, a login. Setting one again
-        sets it anew.
+        The kinds of `Limits` are measured from now and from each byte: "idle" in either direction, "read" in, "write" out
+        while something is queued and no rate of our own holds it back. Any other *kind* is from now on, whatever comes: a
+        request's head, a login. Setting one again sets it anew.
 
         Raises:
             NotConnected: there is no connection.
@@ -359,6 +362,8 @@ class Stream(Handler):
         Raises:
             NotConnected: there is no connection.
         """
+        from reactor.rates import RateGroup, RateLimit  # loaded already, by whoever has made one
+
         self._check_open(may_end=True)
         self._more().limit(*(RateGroup(each) if isinstance(each, RateLimit) else each for each in (read, write)))
         self.refresh()
@@ -430,7 +435,7 @@ class Stream(Handler):
         """Receive once, and hand over."""
         extras = self._extras
         is_plain = extras is None or extras.is_plain
-        size = RECEIVE_BYTES if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
+        size = self._receives if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
         if not size:
             return
         try:
@@ -443,6 +448,8 @@ class Stream(Handler):
             if not data:
                 self._peer_ended()
             return
+        if len(data) == size or size > RECEIVE_BYTES:
+            self._receives = RECEIVE_BYTES if len(data) < RECEIVE_BYTES else RECEIVE_BYTES_MAX
         if extras is not None:
             if is_plain:
                 extras.deadlines.heard = self.reactor.now
@@ -470,7 +477,7 @@ class Stream(Handler):
             if extras is not None:
                 extras.deadlines.moved = self.reactor.time()
             if sent != len(held):
-                self._keep(held, sent)
+                self._keep(held, sent, was_seen=True)
             elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
                 self._pulse()
         else:
@@ -490,18 +497,21 @@ class Stream(Handler):
                     self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
+        prepared = self._life is Life.CLAIMED  # by the dial, as its options say
         super()._bind(reactor, sock, local, peer)
         self._reading = move(READING, self._reading, ReadingEvent.OPEN)
         self._writing = move(WRITING, self._writing, WritingEvent.OPEN)
         # Best effort: the peer may have reset already (getpeername: ENOTCONN, EINVAL on macOS).
         if local is None:
-            with suppress(OSError):
+            try:  # noqa: SIM105  # a context manager would cost more than the call
                 local = from_kernel(sock.family, sock.getsockname())
+            except OSError:
+                pass
         if peer is None:
             with suppress(OSError):
                 peer = from_kernel(sock.family, sock.getpeername())
         self._local, self._peer = local, peer
-        if isinstance(local, Inet):
+        if isinstance(local, Inet) and not prepared:
             try:  # noqa: SIM105  # a context manager would cost more than the call
                 sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             except OSError:  # EINVAL on macOS, when the peer is gone already
@@ -513,7 +523,7 @@ class Stream(Handler):
         self.on_connect()
         if self._life is Life.LIVE:
             for kind, value in self.limits.timeouts:
-                if value is not None and not self._more().deadlines.has(kind):
+                if not self._more().deadlines.has(kind):
                     self.deadline(kind, value)
 
     @property
@@ -521,7 +531,7 @@ class Stream(Handler):
         return f", {self._peer or 'unknown peer'}, {self._reading.name}/{self._writing.name}, {self.buffered} bytes queued"
 
     def _facts(self, now: float) -> dict[str, Any]:
-        due, kind = (inf, "") if self._extras is None else self._extras.deadlines.next(is_sending=self.is_sending)
+        due, kind = (inf, "") if self._extras is None else self._extras.next_deadline(self)
         if self._deadline is not None and self._deadline.due is not None and self._deadline.due < due:
             due, kind = self._deadline.due, "close"
         return {
@@ -567,11 +577,12 @@ class Stream(Handler):
         was = self._reading
         self._reading = move(READING, was, ReadingEvent.END)
         self._close_if_over()
-        self.refresh()
         if was is Reading.FLOWING:
             if self._extras is None or not self._extras.ended():
                 self.on_end()
             self._close_if_over()
+        if self._life is Life.LIVE:  # most are closed by now
+            self.reactor.poller.refresh(self)
 
     def _wind_down(self, reason: CloseReason, delay: float) -> None:
         """Begin, or hasten, a close for *reason*, which has *delay* seconds to send what is queued."""
@@ -579,8 +590,8 @@ class Stream(Handler):
         if self._life is not Life.LIVE:
             return
         self._ending = self._ending or reason
-        if self._writing is Writing.BROKEN:
-            self._close(self._ending)
+        if self._writing is Writing.BROKEN or (self._outgoing is None and self._ends_by_closing):
+            self._close(self._ending)  # nothing is left to be sent or to be read
             return
         self._reading = move(READING, self._reading, ReadingEvent.DISCARD)
         self._writing = move(WRITING, self._writing, WritingEvent.FINISH)
@@ -600,13 +611,18 @@ class Stream(Handler):
         """Send the FIN when it is due and the queue is empty."""
         if self._writing is Writing.FINISHING and self._outgoing is None:
             self._writing = move(WRITING, self._writing, WritingEvent.FLUSHED)
-            if self._reading is not Reading.ENDED:  # else both ends are over: closing, which comes next, sends the FIN
+            if not self._ends_by_closing:
                 with suppress(OSError):  # ENOTCONN: the peer was faster (macOS)
                     self.sock.shutdown(SHUT_WR)
             if self._deadline is not None:  # of the flush
                 self._deadline.cancel()
                 self._deadline = None
             self._linger()
+
+    @property
+    def _ends_by_closing(self) -> bool:
+        """Whether nothing follows the last byte sent but `close`, and the FIN goes with that: nobody else has the socket."""
+        return self._reading is Reading.ENDED and not self.reactor.system.has_forked
 
     def _close_if_over(self) -> None:
         """Close when both halves have come to their end."""
@@ -642,14 +658,14 @@ class Stream(Handler):
         self.reactor.note_queued(outgoing.size - size)
         return self._queued(outgoing, was_idle, on_sent)
 
-    def _keep(self, data: bytes | Buffer, start: int) -> bool:
-        """Queue what the kernel has not taken of *data*."""
+    def _keep(self, data: bytes | Buffer, start: int, *, was_seen: bool = False) -> bool:
+        """Queue what the kernel has not taken of *data*, all of which may have been seen in the queue."""
         outgoing = self._real_queue()
         outgoing.append(data, start)
         self.reactor.note_queued(outgoing.size)
         if self._extras is not None:
             self._extras.begin_sending(self)
-        return self._check_marks(outgoing)
+        return self._check_marks(outgoing, was_high=was_seen and len(data) > self.limits.high)
 
     def _queued(self, outgoing: Outgoing, was_idle: bool, on_sent: OnSent | None) -> bool:
         """Something has been queued: the one way on, so that every byte meets the marks."""
@@ -665,13 +681,15 @@ class Stream(Handler):
                 return self._writing is not Writing.BROKEN and self._life is Life.LIVE
         return self._check_marks(outgoing)
 
-    def _check_marks(self, outgoing: Outgoing) -> bool:
+    def _check_marks(self, outgoing: Outgoing, *, was_high: bool = False) -> bool:
+        """Act on how much is queued; *was_high*: it was over the high mark a moment ago, and somebody may have seen that."""
         limits = self.limits
         if outgoing.size > limits.hard:
             overflow = BufferOverflow(f"{outgoing.size} bytes queued for {self._peer}; the limit is {limits.hard}")
             self._close(CloseReason(CloseKind.ERROR, overflow), reset=True)
             return False
-        if outgoing.size > limits.high and self._pressure is Pressure.LOW:
+        is_high = outgoing.size > limits.high or (was_high and outgoing.size > limits.low)
+        if is_high and self._pressure is Pressure.LOW:
             self._pressure = move(PRESSURE, self._pressure, PressureEvent.RISE)
             self.call_soon(self._tell_pause)
         self.refresh()
@@ -693,13 +711,14 @@ class Stream(Handler):
             was_high = outgoing.size > self.limits.high
             self._flush(outgoing)
             if self._outgoing is outgoing:
-                self._check_marks(outgoing)
+                self._check_marks(outgoing, was_high=was_high)
             if was_high and outgoing.size <= self.limits.low:
                 self._pulse()
 
     def _pulse(self) -> None:
         """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
-        self.call_soon(self._tell_drain)
+        if self._life is Life.LIVE:  # else the last of what was sent was an error
+            self.call_soon(self._tell_drain)
 
     def _tell_drain(self) -> None:
         if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:
@@ -737,12 +756,7 @@ class Stream(Handler):
             allowed = budget if extras is None else extras.send_size(self, budget)
             if not allowed:
                 return
-            piece = outgoing.piece
-            if piece is not None:
-                offered = min(piece.count, allowed)
-                sent = self._send_piece(piece, offered)
-            else:
-                offered, sent = self._send_views(outgoing, allowed)
+            offered, sent = offer(outgoing, allowed, self.sock, self.reactor.system)
             outgoing.consume(sent)
             budget -= sent
             if extras is not None:
@@ -751,40 +765,6 @@ class Stream(Handler):
                     self.reactor.tell("on_write", self, sent)
             if sent < offered:
                 return
-
-    def _send_views(self, outgoing: Outgoing, allowed: int) -> tuple[int, int]:
-        """Offer the bytes at the head of the queue; return how many, and how many were taken."""
-        views = outgoing.views()
-        try:
-            offered = sum(map(len, views))
-            if offered > allowed:
-                first = views[0][:allowed]
-                views.append(first)  # to be released with the others
-                return len(first), self.sock.send(first)
-            if len(views) == 1:
-                return offered, self.sock.send(views[0])
-            return offered, self.sock.sendmsg(views)
-        finally:
-            for view in views:
-                view.release()
-
-    def _send_piece(self, piece: Piece, count: int) -> int:
-        """Send *count* bytes of a file, if the kernel takes them; the kernel copies them itself, unless it cannot."""
-        system = self.reactor.system
-        if piece.by_kernel:
-            try:
-                sent = system.send_file(self.sock, piece.fd, piece.offset, count)
-            except OSError as error:
-                if error.errno not in errnos.CANNOT_SENDFILE:
-                    raise
-                piece.by_kernel = False
-                return self._send_piece(piece, count)
-        else:
-            data = system.read_at(piece.fd, piece.offset, min(count, _FILE_BYTES))
-            sent = self.sock.send(data) if data else 0
-        if not sent:
-            raise FileShrank(f"the file ends {piece.count} bytes before it was to: at {piece.offset}")
-        return sent
 
     def _tell_pause(self) -> None:
         if self._pressure is Pressure.RISING and self._writing is Writing.OPEN:
@@ -874,10 +854,11 @@ class Stream(Handler):
     def _last_calls(self) -> list[Callable[[], object]]:
         return [] if self._extras is None else self._extras.last_calls()
 
-    def _hold_reading(self, *, on: bool) -> None:
-        """Read no more, whatever else is asked for, until this is taken back."""
+    def _hold_reading(self, who: int, *, on: bool) -> None:
+        """Read no more for the sake of *who*, whatever the user asks for, until this is taken back."""
         if self._life is Life.LIVE:
-            self._more().held = READ if on else 0
+            extras = self._more()
+            extras.holders = extras.holders | who if on else extras.holders & ~who
             self.refresh()
 
     def _known(self, address: Address | None) -> Address:

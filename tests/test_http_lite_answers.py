@@ -327,6 +327,17 @@ def test_a_handler_that_raises_is_answered_for(virtual: Watched, fetch: Callable
         virtual.raised.clear()
 
 
+def test_a_handler_that_raises_when_it_has_answered_is_reported(virtual: Watched, fetch: Callable[..., Answered]) -> None:
+    """The answer stands, and nothing else is sent."""
+
+    def answer(give: Callable[[Any], object]) -> None:
+        give("fine")
+        raise ValueError("and then not")
+
+    assert fetch(lambda _: answer, ask("/")).body == b"fine"
+    assert str(virtual.raised.pop().exc) == "and then not"
+
+
 def wsgi_app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     """What a WSGI application may do."""
     path = environ["PATH_INFO"]
@@ -464,6 +475,7 @@ def form(*parts: bytes) -> tuple[str, bytes]:
 
 def test_forms_are_read(virtual: Watched, fetch: Callable[..., Answered]) -> None:
     """Fields and files, urlencoded and multipart, small and large; what is no form is refused."""
+    pytest.importorskip("python_multipart")
     found: list[Any] = []
     handler = lambda request: found.append(form_of(request)) or "thanks"  # type: ignore[func-returns-value]  # noqa: E731
     data = b"a=1&b=%C3%BC"
@@ -487,6 +499,7 @@ def test_forms_are_read(virtual: Watched, fetch: Callable[..., Answered]) -> Non
 
 def test_the_demo_takes_an_upload() -> None:
     """In a thread, and says what it got."""
+    pytest.importorskip("python_multipart")
     kind, data = form(b'Content-Disposition: form-data; name="file"; filename="f"\r\n\r\nabc')
     with Watched(debug=True) as reactor:
         page = fetch_on(reactor, demo.app, ask("/upload"))

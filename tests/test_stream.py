@@ -29,7 +29,7 @@ from reactor import (
     StreamClosed,
     UsageError,
 )
-from reactor.stream import RECEIVE_BYTES
+from reactor.stream import RECEIVE_BYTES, RECEIVE_BYTES_MAX
 from tests.kit import (
     PAIRS,
     PATIENCE,
@@ -94,7 +94,28 @@ def test_bytes_are_handed_over_in_order(reactor: Watched, pair: tuple[socket.soc
         reactor.turn()
 
     assert bytes(stream.received) == data
-    assert all(0 < after - before <= RECEIVE_BYTES for before, after in zip([0, *sizes], sizes, strict=False))
+    assert all(0 < after - before <= RECEIVE_BYTES_MAX for before, after in zip([0, *sizes], sizes, strict=False))
+
+
+@pytest.mark.kernel("the simulated buffers hold less than two receives")
+def test_a_stream_that_fills_what_it_receives_at_a_time_receives_more(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """A receive that was filled is followed by larger ones, until one would have had room enough as at first."""
+    stream = attach(reactor, pair[0])
+    pair[1].setblocking(False)
+    chunks: list[int] = []
+    stream.act["data"] = lambda stream: chunks.append(len(stream.received) - sum(chunks))
+    for _ in range(2):
+        count = pair[1].send(b"x" * 150_000)
+        assert count > 2 * RECEIVE_BYTES
+        reactor.until(lambda: sum(chunks) == count)  # noqa: B023
+        assert chunks == [RECEIVE_BYTES, count - RECEIVE_BYTES]
+
+        pair[1].send(b"x")
+        reactor.turn()
+        stream.received.clear()
+        chunks.clear()
 
 
 def test_spurious_readiness_is_harmless(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
@@ -1180,6 +1201,29 @@ def test_a_queue_that_was_high_inside_a_hook_drains(
     reactor.until(lambda: stream.events[-1] == "drain")
     assert stream.events == ["connect", "data", "drain"]
     assert len(pair[1].recv(100_000)) == 6000 * chunks
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_queue_that_was_high_inside_a_hook_drains_from_between_the_marks(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket], chunks: int
+) -> None:
+    """So it is if the kernel took enough to get below the high mark, and not enough to get to the low one."""
+
+    def answer(stream: Recorder) -> None:
+        for _ in range(chunks):
+            stream.write(b"h" * 4_000_000)
+        assert stream.buffered > stream.limits.high
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    stream.limits = Limits(high=4_000_000 * chunks - 1, low=10)
+    pair[1].send(b"x")
+    received = 0
+    while received < 4_000_000 * chunks:
+        reactor.turn()
+        with contextlib.suppress(BlockingIOError):
+            received += len(pair[1].recv(1 << 20))
+    reactor.turn()
+    assert [event for event in stream.events if event != "pause"] == ["connect", "data", "drain"]
 
 
 def test_too_much_inside_a_hook_is_too_much(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:

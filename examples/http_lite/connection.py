@@ -223,6 +223,9 @@ class Connection(Stream):
                 given(self.give_late)
                 return
         except Exception as error:
+            if self.phase is not _WORKING:  # it has answered before
+                self.understood(error)
+                return
             given = error
         self.give(given)
 

@@ -28,7 +28,7 @@ class Report:
     site: Site
     reactor: Reactor
     #: When people have looked last, and the numbers of then.
-    _looked: float = attrs.field(init=False, default=0.0)
+    _looked: float = attrs.field(init=False, default=attrs.Factory(lambda self: self.reactor.time(), takes_self=True))
     _seen: dict[str, float] = attrs.field(init=False, factory=dict)
 
     def add_routes(self, app: App, *, is_open: bool) -> None:
