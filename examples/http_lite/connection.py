@@ -133,6 +133,7 @@ class Connection(Stream):
     served: int = attrs.field(init=False, default=0)
     is_last: bool = attrs.field(init=False, default=False)  # answer what waits, then close
     is_held: bool = attrs.field(init=False, default=False)  # reading is paused
+    is_watched: bool = attrs.field(init=False, default=False)  # the library sees to it that the client takes something
 
     def __attrs_post_init__(self) -> None:
         self.limits = self.site.limits
@@ -296,7 +297,7 @@ class Connection(Stream):
             self.write(body)
             self.done()
             return
-        self.deadline("write", options.write_seconds)
+        self.watch()
         if isinstance(body, bytes):
             body = in_file(body)
             self.answer = attrs.evolve(answer, body=body)  # or else its bytes would stay
@@ -389,12 +390,18 @@ class Connection(Stream):
         if seconds is not None:
             self.timer.restart(seconds)
 
+    def watch(self) -> None:
+        """Have the client be cut when it takes nothing; most connections never need that, and it is not free."""
+        if not self.is_watched:
+            self.is_watched = True
+            self.deadline("write", self.site.options.write_seconds)
+
     def tick(self) -> None:
         """End what has lasted too long; else look again when it may have."""
         options, phase, since = self.site.options, self.phase, max(self.since, self.began)
         now = self.reactor.time()
         if self.is_sending:
-            self.deadline("write", options.write_seconds)  # from now on the library watches that some is taken
+            self.watch()
         elif phase is _SENDING:
             self.since = now  # it is the application that is slow
         patience = {
