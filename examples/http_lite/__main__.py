@@ -77,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             door = Door(lambda: Connection(site), options).listen(reactor, given.bind)
         except (AddressError, ListenError) as error:
             return fail(getattr(error, "strerror", None) or str(error))
+        app.port = next((each.port for each in door.addresses if isinstance(each, Inet)), app.port)
 
         def end() -> None:
             if site.is_draining:

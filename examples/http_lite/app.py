@@ -43,6 +43,8 @@ class App:
     reactor: Reactor = attrs.field(init=False, default=None)
     #: Who asks, while a handler is called: an IP address, or "-" on a Unix socket.
     client: str = attrs.field(init=False, default="-")
+    #: Where it is served: a TCP port, or 80 on a Unix socket.
+    port: int = attrs.field(init=False, default=80)
     _exact: dict[str, dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
     _patterns: dict[re.Pattern[str], dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
 

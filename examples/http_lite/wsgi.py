@@ -23,7 +23,9 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Give = Callable[[Any], object]
 #: RFC 9110, 7.6.1, and ours to say: what an application may not set.
 _OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
-_HOST_PORT = re.compile(r"(.*?)(?::(\d*))?")
+#: What is not passed on: `Proxy` would be taken for a setting of the process (CVE-2016-5385); the others are said otherwise.
+_KEPT = frozenset(("proxy", "content-length", "transfer-encoding"))
+_PORT = re.compile(r":\d*$")
 
 
 @attrs.define(eq=False)
@@ -48,7 +50,7 @@ class _Call:
         """Return the application's answer; its body is bytes if that is all of it, else a generator."""
         result = self.app(self.environ, self.start_response)
         chunks = None
-        if type(result) is list and len(result) == 1 and self.status and not self.written:
+        if type(result) is list and len(result) == 1 and type(result[0]) is bytes and self.status and not self.written:
             first = result[0]
         else:
             chunks = self._chunks(result)
@@ -95,31 +97,31 @@ def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], 
 
 @attrs.define(eq=False)
 class _Body:
-    """A body that is made in threads, string by string, as the client takes it."""
+    """A body that is made as the client takes it, string by string, each in a thread, or in a pass of the loop of its own."""
 
     chunks: Generator[bytes, None, None]
     context: Context
-    app: App
+    gateway: Gateway
     flow: Flow | None = None
     is_asked: bool = False
 
-    def start(self, flow: Flow) -> None:
-        self.flow, flow.on_room, flow.on_over = flow, self.ask, self.over
+    def __call__(self, flow: Flow) -> None:
+        """Begin."""
+        self.flow, flow.on_room, flow.on_over = flow, self.ask, self.close
         self.ask()
 
     def ask(self) -> None:
         """Have the next string be made."""
         if not self.is_asked:
             self.is_asked = True
-            run = partial(self.context.run, next, self.chunks, None)
-            self.app.reactor.run_in_thread(run, then=self.take, on_error=self.fail)
+            self.gateway.run(self.context, partial(next, self.chunks, None), self.take, self.fail)
 
     def take(self, data: bytes | None) -> None:
         """Send it, and ask for another one if the client takes more."""
         assert self.flow is not None
         self.is_asked = False
         if self.flow.connection is None:
-            self.over()
+            self.close()
         elif data is None:
             self.flow.end()
         elif self.flow.write(data):
@@ -131,10 +133,10 @@ class _Body:
         self.flow.cut()
         raise error
 
-    def over(self) -> None:
-        """Nothing more is taken: the application hears of it, in a thread."""
+    def close(self) -> None:
+        """Nothing is taken any more, or nothing at all: the application hears of it."""
         if not self.is_asked:
-            self.app.reactor.run_in_thread(self.context.run, self.chunks.close)
+            self.gateway.run(self.context, self.chunks.close, bool, None)
 
 
 @attrs.define(eq=False)
@@ -155,7 +157,7 @@ class Gateway:
 
     def _answer(self, environ: dict[str, Any], request: Request) -> Any:
         call = _Call(self.wsgi, {**environ, "wsgi.input": request.file or io.BytesIO(), "REMOTE_ADDR": self.app.client})
-        return partial(self._queue, call) if self.threads else call.answer()
+        return partial(self._queue, call) if self.threads else self._made(call)
 
     def _queue(self, call: _Call, give: Give) -> None:
         self._waiting.append((call, give))
@@ -176,38 +178,57 @@ class Gateway:
                 call, give = self._waiting.popleft()
             except IndexError:
                 return
-            context = copy_context()
             try:
-                answer: Any = context.run(call.answer)
+                answer: Any = self._made(call)
             except Exception as error:
                 answer = error
-            self.app.reactor.call_threadsafe(self._give, answer, context, give)
+            self.app.reactor.call_threadsafe(self._give, answer, give)
 
-    def _give(self, answer: Any, context: Context, give: Give) -> None:
-        chunks = getattr(answer, "body", None)
-        if not isinstance(chunks, Generator):
-            give(answer)
-            return
-        body = _Body(chunks, context, self.app)
-        answer.body = body.start
-        if not give(answer):
-            body.over()
+    def _made(self, call: _Call) -> Answer:
+        """Return the answer to a call, in a context of its own, with a body that a connection can send."""
+        context = copy_context()
+        answer = context.run(call.answer)
+        if isinstance(answer.body, Generator):
+            answer.body = _Body(answer.body, context, self)
+        return answer
+
+    @staticmethod
+    def _give(answer: Any, give: Give) -> None:
+        if not give(answer) and isinstance(answer, Answer) and isinstance(answer.body, _Body):
+            answer.body.close()
+
+    def run(self, context: Context, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
+        """Call *function*, in a thread, or soon."""
+        if self.threads:
+            self.app.reactor.run_in_thread(context.run, function, then=then, on_error=on_error)
+        else:
+            self.app.reactor.call_soon(self._run, context, function, then, on_error)
+
+    @staticmethod
+    def _run(context: Context, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
+        try:
+            result = context.run(function)
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(error)
+        else:
+            then(result)
 
     def _environ(self, request: Request) -> dict[str, Any]:
         """Return the environment of PEP 3333, but for what differs from call to call."""
-        host = _HOST_PORT.fullmatch(request.host)
-        assert host is not None
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
             "QUERY_STRING": request.query,
-            "SERVER_NAME": host[1] or "localhost",
-            "SERVER_PORT": host[2] or "80",
+            "SERVER_NAME": _PORT.sub("", request.host) or "localhost",
+            "SERVER_PORT": str(self.app.port),  # not the one that the client names: RFC 3875, 4.1.15
             "SERVER_PROTOCOL": f"HTTP/{request.version}",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
             "wsgi.multithread": self.threads > 1,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
@@ -215,7 +236,7 @@ class Gateway:
         for key, value in request.fields.items():
             if key == "content-type":
                 environ["CONTENT_TYPE"] = value
-            elif "_" not in key and key not in ("content-length", "transfer-encoding"):  # X_Y would pass for X-Y
+            elif "_" not in key and key not in _KEPT:  # X_Y would pass for X-Y
                 environ["HTTP_" + key.upper().replace("-", "_")] = value
         if request.size or "content-length" in request.fields:
             environ["CONTENT_LENGTH"] = str(request.size)
