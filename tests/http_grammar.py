@@ -15,8 +15,8 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb") +([!-~]+) +HTTP/(\d)\.(\d)\r\n")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*\r\n")
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-#: 7.1.1: extensions are ignored, and so are those with no name, or with several values.
-_EXTENSION = rb";(?:" + _TOKEN + rb"|(?==))(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb")*)?"
+#: 7.1.1: extensions are ignored, and so are those with no name, or with a value of two parts.
+_EXTENSION = rb";(?:" + _TOKEN + rb"|(?==))(?:=(?:" + _TOKEN + rb")?(?:" + _QUOTED + rb")?)?"
 _CHUNK = re.compile(rb"([0-9A-Fa-f]+)((?:" + _EXTENSION + rb")*)\r\n")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(?:[/?][^#]*)?", re.IGNORECASE)

@@ -49,11 +49,7 @@ class App:
     _patterns: dict[re.Pattern[str], dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
 
     def route(self, method: str, path: str) -> Callable[[H], H]:
-        """Have the function that follows answer *method* on *path*; `{name}` stands for one part of it, and is an argument.
-
-        Raises:
-            ValueError: a method that no route may have.
-        """
+        """Have what follows answer *method* on *path*; `{name}` stands for one part of that, and is an argument."""
         if method not in METHODS - {"TRACE", "CONNECT", "OPTIONS", "HEAD"}:
             raise ValueError(f"{method} cannot have a route")
 
@@ -107,12 +103,9 @@ class Upload:
 
 
 def form_of(request: Request) -> dict[str, str | Upload]:
-    """Return the fields and files of *request*'s body, the last one of each name. If it is large, call this in a thread.
+    """Return the fields and files of *request*'s body, the last one of each name; ValueError: it is no form, or broken.
 
-    The parser is `python-multipart`; how much may come is for `Options.body_bytes`.
-
-    Raises:
-        ValueError: it is no form, a broken one, or one of too many parts.
+    The parser is `python-multipart`. If the body is large, call this in a thread.
     """
     from python_multipart import parse_form
     from python_multipart.exceptions import FormParserError

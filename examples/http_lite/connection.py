@@ -324,11 +324,7 @@ class Connection(Stream):
         yield self.frame(b"", is_end=True)
 
     def frame(self, data: bytes, *, is_end: bool = False) -> bytes:
-        """Return *data* as it is sent (RFC 9112, 7.1): as a chunk, or no more than was announced.
-
-        Raises:
-            ValueError: it is the end, and fewer bytes than were announced.
-        """
+        """Return *data* as it is sent (RFC 9112, 7.1); ValueError: it is the end, and less than was announced."""
         if self.length is not None:
             data = data[: self.length - self.sent]
             if is_end and self.sent != self.length:

@@ -21,19 +21,12 @@ _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", **{code: f"\\x{code:02x}" for co
 
 @attrs.define(eq=False)
 class AccessLog:
-    """Writes lines to *stream*, or drops them if that is None.
-
-    Args:
-        stream: where to.
-        call_soon: calls what it is given soon, once; `Reactor.call_soon`.
-        clock: returns the seconds since 1970; `System.time`, so that a replay writes the same lines.
-        form: "common", "combined" or "json", which has the seconds, and why the connection was closed, if an answer was cut.
-    """
+    """Writes lines to *stream*, or drops them if that is None."""
 
     stream: TextIO | None
     call_soon: Callable[[Callable[[], None]], object]
-    clock: Callable[[], float] = time.time
-    form: str = "common"
+    clock: Callable[[], float] = time.time  # or that of the reactor's system, so that a replay writes the same lines
+    form: str = "common"  # or "combined"; or "json", with the seconds, and why the connection was closed under an answer
     _lines: list[str] = attrs.field(init=False, repr=False, factory=list)
     _second: int = attrs.field(init=False, default=-1)
     _stamp: str = attrs.field(init=False, default="")

@@ -18,11 +18,7 @@ def _limit(default: Any, what: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What one client may ask for, and how long it may take. Bytes and seconds.
-
-    Raises:
-        ValueError: a limit is not above 0.
-    """
+    """What one client may ask for, and how long it may take: bytes and seconds, above 0."""
 
     # A request
     target_bytes: int = _limit(8 * 1024, "longer targets are refused: 414")  # nginx 8 KiB, apache 8190

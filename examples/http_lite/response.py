@@ -77,25 +77,17 @@ def _as_sent(fields: tuple[tuple[str, str], ...]) -> bytes:
 
 @attrs.define(eq=False)
 class Answer:
-    """What is to be sent.
+    """What is to be sent; ValueError: a field that is none, or is not the handler's to give.
 
-    Args:
-        status: a final one, 200 to 599.
-        body: bytes; `Pieces` of a file; an iterable of bytes, from which no more is taken than the client takes; or a
-            function, which is called with a `Flow`, and writes to that.
-        content_type: "": it stands in *fields*, where it belongs to those of an application with a mind of its own.
-        fields: what comes behind the fields that every answer has.
-        length: of an iterable or a flow, if it is known.
-
-    Raises:
-        ValueError: a field that is none, or is not the handler's to give; another status.
+    Its body is bytes; `Pieces` of a file; an iterable of bytes, from which no more is taken than the client takes; or a
+    function, which is called with a `Flow`, and writes to that.
     """
 
     status: int = 200
     body: Any = b""
-    content_type: str = TEXT
-    fields: tuple[tuple[str, str], ...] = ()
-    length: int | None = None
+    content_type: str = TEXT  # "": it stands in *fields*, which are those of an application with a mind of its own
+    fields: tuple[tuple[str, str], ...] = ()  # behind those that every answer has
+    length: int | None = None  # of an iterable or a flow, if it is known
     more: bytes = attrs.field(init=False, repr=False, default=b"")  # the fields as they are sent
 
     def __attrs_post_init__(self) -> None:

@@ -127,10 +127,8 @@ def content_type(suffix: str) -> str:
 def names_of(path: str) -> tuple[bytes, ...]:
     """Return the names that lead to what an escaped *path* means; the last one is empty for a directory.
 
-    Raises:
-        ValueError: there is no such path, for whatever server: not absolute, a broken escape, NUL, a name with a
-            slash in it, `.` or `..`, which clients resolve themselves (RFC 3986, 6.2.2.3).
-        FileNotFoundError: an empty name within, since nobody is sent to `//elsewhere` from here; a hidden name.
+    ValueError: there can be no such path. Clients resolve dots themselves (RFC 3986, 6.2.2.3). FileNotFoundError: an empty
+    name within, since nobody is sent to `//elsewhere` from here; a hidden name.
     """
     if not path.startswith("/") or _BAD_ESCAPE.search(path):
         raise ValueError("no path, or a broken escape")

@@ -97,31 +97,31 @@ def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], 
 
 @attrs.define(eq=False)
 class _Body:
-    """A body that is made in threads, string by string, as the client takes it."""
+    """A body that is made as the client takes it, string by string, each in a thread, or in a pass of the loop of its own."""
 
     chunks: Generator[bytes, None, None]
     context: Context
-    app: App
+    gateway: Gateway
     flow: Flow | None = None
     is_asked: bool = False
 
-    def start(self, flow: Flow) -> None:
-        self.flow, flow.on_room, flow.on_over = flow, self.ask, self.over
+    def __call__(self, flow: Flow) -> None:
+        """Begin."""
+        self.flow, flow.on_room, flow.on_over = flow, self.ask, self.close
         self.ask()
 
     def ask(self) -> None:
         """Have the next string be made."""
         if not self.is_asked:
             self.is_asked = True
-            run = partial(self.context.run, next, self.chunks, None)
-            self.app.reactor.run_in_thread(run, then=self.take, on_error=self.fail)
+            self.gateway.run(self.context, partial(next, self.chunks, None), self.take, self.fail)
 
     def take(self, data: bytes | None) -> None:
         """Send it, and ask for another one if the client takes more."""
         assert self.flow is not None
         self.is_asked = False
         if self.flow.connection is None:
-            self.over()
+            self.close()
         elif data is None:
             self.flow.end()
         elif self.flow.write(data):
@@ -133,10 +133,10 @@ class _Body:
         self.flow.cut()
         raise error
 
-    def over(self) -> None:
-        """Nothing more is taken: the application hears of it, in a thread."""
+    def close(self) -> None:
+        """Nothing is taken any more, or nothing at all: the application hears of it."""
         if not self.is_asked:
-            self.app.reactor.run_in_thread(self.context.run, self.chunks.close)
+            self.gateway.run(self.context, self.chunks.close, bool, None)
 
 
 @attrs.define(eq=False)
@@ -157,7 +157,7 @@ class Gateway:
 
     def _answer(self, environ: dict[str, Any], request: Request) -> Any:
         call = _Call(self.wsgi, {**environ, "wsgi.input": request.file or io.BytesIO(), "REMOTE_ADDR": self.app.client})
-        return partial(self._queue, call) if self.threads else call.answer()
+        return partial(self._queue, call) if self.threads else self._made(call)
 
     def _queue(self, call: _Call, give: Give) -> None:
         self._waiting.append((call, give))
@@ -178,22 +178,42 @@ class Gateway:
                 call, give = self._waiting.popleft()
             except IndexError:
                 return
-            context = copy_context()
             try:
-                answer: Any = context.run(call.answer)
+                answer: Any = self._made(call)
             except Exception as error:
                 answer = error
-            self.app.reactor.call_threadsafe(self._give, answer, context, give)
+            self.app.reactor.call_threadsafe(self._give, answer, give)
 
-    def _give(self, answer: Any, context: Context, give: Give) -> None:
-        chunks = getattr(answer, "body", None)
-        if not isinstance(chunks, Generator):
-            give(answer)
-            return
-        body = _Body(chunks, context, self.app)
-        answer.body = body.start
-        if not give(answer):
-            body.over()
+    def _made(self, call: _Call) -> Answer:
+        """Return the answer to a call, in a context of its own, with a body that a connection can send."""
+        context = copy_context()
+        answer = context.run(call.answer)
+        if isinstance(answer.body, Generator):
+            answer.body = _Body(answer.body, context, self)
+        return answer
+
+    @staticmethod
+    def _give(answer: Any, give: Give) -> None:
+        if not give(answer) and isinstance(answer, Answer) and isinstance(answer.body, _Body):
+            answer.body.close()
+
+    def run(self, context: Context, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
+        """Call *function*, in a thread, or soon."""
+        if self.threads:
+            self.app.reactor.run_in_thread(context.run, function, then=then, on_error=on_error)
+        else:
+            self.app.reactor.call_soon(self._run, context, function, then, on_error)
+
+    @staticmethod
+    def _run(context: Context, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
+        try:
+            result = context.run(function)
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(error)
+        else:
+            then(result)
 
     def _environ(self, request: Request) -> dict[str, Any]:
         """Return the environment of PEP 3333, but for what differs from call to call."""
