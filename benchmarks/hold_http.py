@@ -32,9 +32,9 @@ app = App()
 PIECE, PIECES = b"x" * 65536, 64
 
 #: What the server may grow by: once, for each slow client, and for each stream, which has a queue and a piece.
-ONCE_KIB, CLIENT_KIB, STREAM_KIB = 16 * 1024, 16, 160
-#: What the kernel may grow by for each of them, on both sides: its queues.
-KERNEL_KIB = 256
+ONCE_KIB, CLIENT_KIB, STREAM_KIB = 16 * 1024, 12, 80
+#: What the kernel may grow by for each reader, on both sides: its queues.
+READER_KIB = 256
 WHOSE = ("server", "kernel's TCP")
 #: An ordinary client's p99 beside the slow ones, over that on the same server alone.
 SLOWER_MAX = 2.0
@@ -188,12 +188,12 @@ def http(count: int, rounds: int) -> bool:
                     peak = first
                     for took in (coming, beside):
                         while not select.select([peers.stdout], [], [], 0)[0]:
-                            took += ask_for(sock, 0.25)
+                            took.extend(ask_for(sock, 0.25))
                             peak = [max(pair) for pair in zip(peak, memories(process.pid), strict=True)]
                         said = peers.stdout.readline()
                     found = json.loads(said)
                 holds = judge(found, count) and holds
-                for whose, before, after, most_kib in zip(WHOSE, first, peak, (bound, KERNEL_KIB * count), strict=True):
+                for whose, before, after, most_kib in zip(WHOSE, first, peak, (bound, READER_KIB * count // 3), strict=True):
                     print(f"  memory of the {whose}: {after - before} KiB more than {before}; the bound is {most_kib}")
                     holds = holds and after - before <= most_kib
             alone += ask_for(sock, IDLE_SECONDS)
