@@ -188,12 +188,16 @@ class Connection(Stream):
                 steps -= 1
                 self.work(waiting.popleft())
         if not steps and waiting:
-            self.call_soon(self.look)
-        if self.phase in _OPEN and not waiting:
+            self.look_soon()
+        if self.phase in _OPEN and not waiting and self.is_open:
             self.wait()
         if bool(waiting) is not self.is_held and self.is_writable:  # the kernel then holds the client
             self.is_held = bool(waiting)
             (self.pause if self.is_held else self.resume)()
+
+    def look_soon(self) -> None:
+        if self.is_open:  # what was sent may have found that the client has gone
+            self.call_soon(self.look)
 
     def wait(self) -> None:
         """Nothing is to be answered: note what has begun to come, or close."""
@@ -237,8 +241,8 @@ class Connection(Stream):
             return False
         with self.corked():
             self.give(answer)
-        self.call_soon(self.look)
-        return self.answer is answer
+        self.look_soon()
+        return self.answer is not None
 
     def give(self, given: Any) -> None:
         """Answer the request under way, or begin to. What most answers cost is what stands in here, for speed."""
@@ -344,7 +348,7 @@ class Connection(Stream):
             return False
         if data is None:
             self.done()
-            self.call_soon(self.look)
+            self.look_soon()
             return False
         return goes_on and self.buffered <= self.limits.high
 

@@ -55,7 +55,9 @@ _TYPES |= {".md": "text/markdown", ".webp": "image/webp", ".woff2": "font/woff2"
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONDITIONS = {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range"}
 _COMPRESSIBLE = re.compile(r"text/|application/(json|javascript|xml|wasm)|image/svg")
-_RANGES = re.compile(r"bytes=\s*((?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*)\s*", re.IGNORECASE | re.ASCII)
+_RANGES = re.compile(
+    r"bytes=\s*((?:\d{1,18}-\d{0,18}|-\d{1,18})(?:\s*,\s*(?:\d{1,18}-\d{0,18}|-\d{1,18}))*)\s*", re.IGNORECASE | re.ASCII
+)
 _QUALITY = re.compile(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*")
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 _BOUNDARY = "b0a4c6e1f9d27358"

@@ -97,7 +97,7 @@ def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], 
 
 @attrs.define(eq=False)
 class _Body:
-    """A body that is made as the client takes it, string by string, each in a thread, or in a pass of the loop of its own."""
+    """A body that is made as the client takes it, string by string, each in a thread or in a pass of the loop."""
 
     chunks: Generator[bytes, None, None]
     context: Context
