@@ -499,7 +499,7 @@ class Loop:
         if not promised:
             handler._check_unused()
         sock = self.system.adopt(sock)
-        if sock.gettimeout() != 0.0:  # else a system call for nothing
+        if not promised or sock.gettimeout() != 0.0:  # one that was made for the handler does not block
             sock.setblocking(False)
         handler._bind(self, sock, local, peer)  # type: ignore[arg-type]  # a Reactor
         self.enrol(handler)
