@@ -79,6 +79,7 @@ def test_cancel_tells_whether_it_was_in_time(queue: TimerQueue) -> None:
     fire(queue, 0.0)
 
     assert [timer.cancel(), timer.cancel(), fired.cancel()] == [True, False, False]
+    assert queue.next_due() is None
     assert fire(queue, 9.0) == []
     assert timer.callback is None
 
