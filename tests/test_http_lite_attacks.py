@@ -400,6 +400,24 @@ def test_a_crowd_from_one_address_is_turned_away(tmp_path: Path) -> None:
 
 
 @LINUX
+@pytest.mark.parametrize("target", ["/big", "/count/3000000"])
+def test_a_reader_that_reads_nothing_holds_little_of_the_kernel(server: Serving, target: str) -> None:
+    """What cannot be sent yet stays in the file, or is not made: the kernel does not queue megabytes for each client."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(PATIENCE)
+        sock.connect(("127.0.0.1", server.port))
+        sock.sendall(get(target))
+        ends = f"0100007F:{server.port:04X} 0100007F:{sock.getsockname()[1]:04X}"
+        used = -1.0
+        while used != (used := cpu_seconds(server)):  # the server is at work
+            time.sleep(0.05)
+        (row,) = (line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines() if ends in line)
+        assert 0 < int(row[4].partition(":")[0], 16) < 1_000_000  # tx_queue
+        reset(sock)
+
+
+@LINUX
 def test_a_server_without_descriptors_serves_those_that_it_has(tmp_path: Path) -> None:
     """With 40 descriptors: who is in is served, files or not; who waits is served as others leave; one line says so."""
     import resource
