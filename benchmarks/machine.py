@@ -85,22 +85,8 @@ def is_there(module: str) -> bool:
 
 def described() -> dict[str, object]:
     """Return what a reader wants to know of the machine."""
-    packages = [
-        "attrs",
-        "uvloop",
-        "Twisted",
-        "tornado",
-        "gevent",
-        "trio",
-        "pyasyncore",
-        "uvicorn",
-        "granian",
-        "waitress",
-        "gunicorn",
-        "aiohttp",
-    ]
     versions = {}
-    for name in packages:
+    for name in PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     model = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]

@@ -79,6 +79,7 @@ def test_cancel_tells_whether_it_was_in_time(queue: TimerQueue) -> None:
     fire(queue, 0.0)
 
     assert [timer.cancel(), timer.cancel(), fired.cancel()] == [True, False, False]
+    assert queue.next_due() is None
     assert fire(queue, 9.0) == []
     assert timer.callback is None
 
@@ -108,6 +109,7 @@ def test_a_timer_set_by_a_timer_waits_for_the_next_batch(queue: TimerQueue) -> N
 def test_restart_later_moves_no_entry(queue: TimerQueue, now: Now) -> None:
     """Pushing a timer back leaves its neighbour where it was: both fire at their own moments."""
     first, second = queue.add(1.0, nothing), queue.add(1.2, nothing)
+    assert queue.next_due() == 1.0
     now.time = 0.9
     first.restart(1.0)
 
@@ -155,6 +157,28 @@ def test_a_cancelled_timer_stays_cancelled(queue: TimerQueue) -> None:
     timer.restart(0)
 
     assert fire(queue, 9.0) == []
+
+
+def test_restart_earlier_fires_earlier_and_once_wherever_it_stood(queue: TimerQueue) -> None:
+    """The same of one that others have been compared with; and however often, no thousand entries are left behind."""
+    timer, other = queue.add(5000.0, nothing), queue.add(6000.0, nothing)
+    for moment in range(4999, 0, -1):
+        assert queue.next_due() == moment + 1.0
+        timer.restart_at(float(moment))
+
+    assert len(queue) == 2
+    assert len(queue._heap) <= DEAD_ENTRIES_KEPT + 3
+    assert fire(queue, 1.0) == [timer]
+    assert fire(queue, 5999.0) == []
+    assert fire(queue, 6000.0) == [other]
+
+
+def test_a_timer_restarted_at_once_comes_after_those_set_before(queue: TimerQueue) -> None:
+    """Equal moments fire in the order in which they were set, the last time."""
+    first, second = queue.add(1.0, nothing), queue.add(1.0, nothing)
+    first.restart_at(1.0)
+
+    assert fire(queue, 1.0) == [second, first]
 
 
 def test_a_batch_broken_off_is_not_lost(queue: TimerQueue) -> None:
