@@ -32,8 +32,8 @@ PIECE, PIECES = b"x" * 65536, 64
 
 #: What the server may grow by: once, for each slow client, and for each stream, which has a queue and a piece.
 ONCE_KIB, CLIENT_KIB, STREAM_KIB = 16 * 1024, 12, 80
-#: What the kernel may queue for each reader.
-READER_KIB = 160
+#: What the kernel may queue for each reader, of what it has not sent and what it has.
+READER_KIB = OPTIONS.unsent_bytes // 1024 + 64
 WHOSE = ("server", "kernel, for it")
 #: An ordinary client's p99 beside the slow ones, over that on the same server alone.
 SLOWER_MAX = 2.0
@@ -206,9 +206,12 @@ def http(count: int, rounds: int) -> bool:
 
 def memories(pid: int, port: int) -> list[int]:
     """Return the KiB that the server has, and those that the kernel has to send for it: proc(5), /proc/net/tcp, tx_queue."""
-    rows = (line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:])
-    queued = sum(int(row[4].partition(":")[0], 16) for row in rows if row[1].endswith(f":{port:04X}") and row[3] != "0A")
-    return [hold.memory(pid), queued // 1024]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    # By the peer: the table changes while it is read, and some rows come twice. 0A: it listens.
+    queued = {
+        row[2]: int(row[4].partition(":")[0], 16) for row in rows if row[1].endswith(f":{port:04X}") and row[3] != "0A"
+    }
+    return [hold.memory(pid), sum(queued.values()) // 1024]
 
 
 def judge(found: dict[str, Any], count: int) -> bool:
