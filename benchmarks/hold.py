@@ -3,6 +3,7 @@
     python -m benchmarks.hold slow     # 1,000 peers that read a byte a second do not slow 50 fast ones behind `forward`
     python -m benchmarks.hold drip     # 5,000 that never finish a line are cut at their deadline; others are served
     python -m benchmarks.hold term     # kill -TERM: requests in flight finish, nobody new comes in, the status tells
+    python -m benchmarks.hold http     # HTTP-lite and 400 slow clients, or `--clients 5000`; see `hold_http`
 
 The exit status is 1 if what must hold does not.
 """
@@ -58,7 +59,7 @@ def server(*command: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield process, int(process.stdout.readline().rpartition(":")[2])
+        yield process, int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
     finally:
         process.kill()
         process.wait()
@@ -275,18 +276,27 @@ def term(stuck: bool) -> bool:  # noqa: PLR0912  # one story, from its beginning
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hold")
-    parser.add_argument("what", choices=["slow", "drip", "term", "serve"])
-    parser.add_argument("--count", type=int)
+    parser.add_argument("what", choices=["slow", "drip", "term", "http", "serve", "peers"])
+    parser.add_argument("--count", "--clients", type=int)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--port", type=int, help="for peers, who are started by http")
     options = parser.parse_args()
     raise_limit()
     if options.what == "serve":
         serve_patiently()
         return 0
+    if options.what in ("http", "peers"):
+        from benchmarks import hold_http
+
+        if options.what == "peers":
+            hold_http.be_slow(options.port, options.count)
+            return 0
     if options.what == "slow":
         holds = slow(options.count or 1000, options.rounds)
     elif options.what == "drip":
         holds = drip(options.count or 5000)
+    elif options.what == "http":
+        holds = hold_http.http(options.count or 400, options.rounds)
     else:
         holds = term(stuck=False) and term(stuck=True)
     print("holds" if holds else "DOES NOT HOLD")

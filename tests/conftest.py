@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.kit", "tests.testing.kit")
+pytest.register_assert_rewrite("tests.kit", "tests.testing.kit", "tests.http_rig")
 
 from reactor.system import System  # noqa: E402
 from tests.kit import SELECTORS, Clock, Fault, Watched  # noqa: E402  # its asserts are rewritten, too

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import attrs
+import pytest
 
 from examples.forward import Client
 from reactor import CloseKind, CloseReason, Codec, Lines, MessageStream, Stream
@@ -123,3 +127,87 @@ def test_a_shutdown_says_who_was_cut() -> None:
         assert [stream.reason.kind for stream in reactor.cut if stream.reason] == [CloseKind.SHUTDOWN]
         assert not reactor.handlers
         bad.close()
+
+
+def test_slow_clients_of_http_are_cut_at_their_deadlines() -> None:
+    """Slow heads, bodies and readers of 4 MB: each is cut at its deadline; their queues are bounded, others are served."""
+    pytest.importorskip("httptools")
+    from benchmarks.hold_http import DEADLINES, HELLO, KINDS, PIECE, STARTS
+
+    ends: dict[str, list[float]] = {kind: [] for kind in DEADLINES}
+    with Simulation(network=Network(latency=0.0, send_buffer=16384, receive_buffer=4096)) as sim:
+        with http_lite(sim) as reactor:
+            connect = sim.host("client").sockets.create_connection
+            address = (sim.host("server").addresses[0], 80)
+            slow: list[tuple[str, Any]] = [(kind, connect(address, 5)) for kind in KINDS * 5]
+            good = connect(address, 5)
+            begun = sim.now
+            for kind, sock in slow:
+                sock.setblocking(False)
+                sock.send(STARTS[kind])
+            for _ in range(50):
+                good.sendall(HELLO)
+                sim.advance(1)
+                assert good.recv(1000).endswith(b"Hello, world!\n")
+                assert reactor.stats().bytes_queued <= 20 * (64 * 1024 + len(PIECE))
+                for each in list(slow):
+                    if is_cut(*each):
+                        slow.remove(each)
+                        ends[each[0]].append(sim.now - begun)
+            assert slow == []
+            for kind, moments in ends.items():
+                assert DEADLINES[kind] <= min(moments), kind
+                assert max(moments) <= DEADLINES[kind] + 4, kind
+            good.close()
+            sim.advance(60)
+            assert len(reactor.handlers) == 1
+
+
+def test_peers_that_vanish_are_forgotten() -> None:
+    """A cable is pulled in every phase, and no byte, FIN or RST comes any more: deadlines end what nobody else would."""
+    pytest.importorskip("httptools")
+    from benchmarks.hold_http import HELLO, STARTS
+
+    with Simulation(network=Network(latency=0.0, send_buffer=16384, receive_buffer=4096)) as sim:
+        with http_lite(sim) as reactor:
+            connect = sim.host("client").sockets.create_connection
+            address = (sim.host("server").addresses[0], 80)
+            socks = [connect(address, 5) for _ in range(len(STARTS) + 2)]
+            for sock, data in zip(socks, [*STARTS.values(), HELLO, b""], strict=True):
+                sock.sendall(data)
+            sim.advance(1)
+            assert len(reactor.handlers) == len(socks) + 1
+            sim.partition("server", "client")
+            sim.advance(120)
+            assert len(reactor.handlers) == 1
+            for sock in socks:
+                sock.close()
+
+
+@contextlib.contextmanager
+def http_lite(sim: Simulation) -> Iterator[Quiet]:
+    """Serve what `hold http` is about, on the simulated host "server"."""
+    from benchmarks.hold_http import app
+    from examples.http_lite.connection import Connection, Site
+    from examples.http_lite.log import AccessLog
+
+    with Quiet(system=sim.host("server")) as reactor:
+        app.reactor = reactor
+        site = Site(app, AccessLog(None, reactor.call_soon, sim.host("server").time))
+        reactor.listen(partial(Connection, site), ":80")
+        yield reactor
+
+
+def is_cut(kind: str, sock: Any) -> bool:
+    """Send a byte, or read none, as a slow client; return whether the server has ended the connection, and close it then."""
+    if kind in ("head", "body"):
+        try:
+            is_over = not sock.recv(1000)
+        except BlockingIOError:
+            sock.send(b"a")
+            return False
+    else:  # a reset is heard without reading
+        is_over = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    if is_over:
+        sock.close()
+    return is_over

@@ -20,12 +20,14 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from examples.http_lite import connection, files, request, response
+from examples.http_lite import response
+from examples.http_lite import static as files
+from examples.http_lite.app import App
 from examples.http_lite.connection import PHASES, Connection, Event, Phase, Site
-from examples.http_lite.files import Elsewhere, File, Files, Folder, Nothing
-from examples.http_lite.listing import listing, size_for_people
 from examples.http_lite.log import AccessLog
+from examples.http_lite.options import OPTIONS
 from examples.http_lite.request import Part, Request, Requests
+from examples.http_lite.static import File, Files, Folder, Nothing, Static, listing, size_for_people
 from reactor.testing import Effort, check_handler
 from tests.kit import PATIENCE, Watched, read_all, reset, unix_pair
 
@@ -96,7 +98,7 @@ def test_a_part_of_a_request_is_known_as_what_it_is() -> None:
     """Nothing, a head, a body: that is what deadlines hang on."""
     requests = parse()
     for piece, part in [
-        (b"\r\n", Part.NOTHING),
+        (b"\r\n", Part.BLANK),
         (b"G", Part.HEAD),
         (b"ET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", Part.BODY),
         (b"a", Part.BODY),
@@ -121,12 +123,12 @@ REFUSALS = [
     (get("/", "Content-Length: 3", "Content-Length: 4"), 400),
     (get("/", "Content-Length: -1"), 400),
     (get("/", "Transfer-Encoding: chunked", version="1.0"), 400),
-    (get("/", "Transfer-Encoding: gzip"), 501),
+    (get("/", "Transfer-Encoding: gzip"), 400),
     (get("/", "Transfer-Encoding: gzip, chunked"), 501),
-    (get("/", f"Content-Length: {request.BODY_BYTES_MAX + 1}"), 413),
-    (get("/" + "a" * request.TARGET_BYTES_MAX), 414),
-    (get("/", *["A: b"] * request.HEADERS_MAX), 431),
-    (get("/", f"A: {'b' * request.HEADER_BYTES_MAX}"), 431),
+    (get("/", f"Content-Length: {OPTIONS.body_bytes + 1}"), 413),
+    (get("/" + "a" * OPTIONS.target_bytes), 414),
+    (get("/", *["A: b"] * OPTIONS.headers), 431),
+    (get("/", f"A: {'b' * OPTIONS.header_bytes}"), 431),
     (get("/", "Expect: miracles"), 417),
     (get(version="2.0"), 505),
     (get(version="3.7"), 505),
@@ -154,11 +156,12 @@ def test_a_refusal_waits_for_its_turn(data: bytes, status: int) -> None:
 
 def test_limits_allow_what_they_name() -> None:
     """The longest target, the most fields and the longest body are let through."""
-    longest = "/" + "a" * (request.TARGET_BYTES_MAX - 1)
-    most = ["A: b"] * (request.HEADERS_MAX - 2)
-    body = bytes(request.BODY_BYTES_MAX)
+    longest = "/" + "a" * (OPTIONS.target_bytes - 1)
+    most = ["A: b"] * (OPTIONS.headers - 2)
+    body = bytes(OPTIONS.body_bytes)
     requests = parse(get(longest, f"Content-Length: {len(body)}", *most), body[:70_000], body[70_000:])
     assert [found.refusal for found in requests.waiting] == [0]
+    requests.end()
 
 
 @pytest.mark.parametrize(
@@ -167,14 +170,14 @@ def test_limits_allow_what_they_name() -> None:
         (b"GET /", b"a" * 1000, 414),
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: ", b"a" * 1000, 431),
         (b"GET / HTTP/1.1\r\nHost: x\r\n", b"a" * 1000, 431),
-        (get("/", "Transfer-Encoding: chunked"), b"1\r\na\r\n" * 5000, 413),
+        (get("/", "Transfer-Encoding: chunked"), b"1;" + b"x" * 8000 + b"\r\na\r\n", 413),
         (get("/", "Transfer-Encoding: chunked") + b"0\r\n", b"Trailer: a\r\n" * 10, 431),
     ],
 )
 def test_what_never_ends_is_refused(start: bytes, piece: bytes, status: int) -> None:
     """A target, a field's name or value, a body or a trailer without end does not grow for ever."""
     requests = parse(start)
-    for _ in range(200):
+    for _ in range(400):
         if requests.waiting:
             break
         requests.feed(piece)
@@ -220,9 +223,8 @@ def tree(tmp_path: Path) -> Path:
 def read(found: files.Found) -> bytes:
     """What is in a file that was found; closes it."""
     assert isinstance(found, File), found
-    with contextlib.closing(found):
-        data = os.read(found.fd, 1 << 20)
-    assert len(data) == found.size
+    data = os.read(found.fd, 1 << 20)
+    assert len(data) == found.info.st_size
     return data
 
 
@@ -230,13 +232,10 @@ def read(found: files.Found) -> bytes:
     ("target", "content"),
     [
         ("/hello.txt", HELLO),
-        ("/hello.txt?x=%zz", HELLO),
         ("/h%65llo.txt", HELLO),
         ("/sub/page.html", b"<p>page"),
         ("/site/", b"<p>index"),
         ("/gr%C3%BC%C3%9Fe%20%26%20%3Cb%3E.txt", "grüße".encode()),
-        ("http://x/hello.txt", HELLO),
-        ("HTTPS://user@x:8000/hello.txt?x", HELLO),
         pytest.param("/inside", HELLO, marks=POSIX),
         pytest.param("/inside-folder/page.html", b"<p>page", marks=POSIX),
     ],
@@ -289,20 +288,6 @@ def test_nothing_leads_out(tree: Path, target: str, status: int) -> None:
     assert Files(tree).find(target) == Nothing(status)
 
 
-@POSIX
-@pytest.mark.parametrize("relative", [True, False])
-def test_both_ways_of_opening_agree(tree: Path, relative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where files cannot be opened relative to a directory, the same is found and the same is not."""
-    monkeypatch.setattr(files, "_OPENS_RELATIVE", relative)
-    served = Files(tree)
-    assert read(served.find("/inside-folder/page.html")) == b"<p>page"
-    assert served.find("/out-folder/secret.txt") == Nothing(404)
-    assert served.find("/fifo") == Nothing(404)
-    assert served.find("/sub") == Elsewhere("/sub/")
-    assert isinstance(served.find("/sub/"), Folder)
-    assert served.find("/up/") == Nothing(404)
-
-
 @NOT_ROOT
 def test_what_may_not_be_read_is_forbidden(tree: Path) -> None:
     """No permission is 403, not a crash."""
@@ -333,14 +318,12 @@ def test_a_folder_that_becomes_a_link_is_not_followed(tree: Path, monkeypatch: p
     ("target", "location"),
     [
         ("/sub", "/sub/"),
-        ("/sub?a=b", "/sub/?a=b"),
         ("/s%75b", "/s%75b/"),
-        ("http://x/sub/deep", "/sub/deep/"),
     ],
 )
 def test_directories_have_a_slash_at_the_end(tree: Path, target: str, location: str) -> None:
-    """Who asks without gets the URL with it, on the same host, the query kept."""
-    assert Files(tree).find(target) == Elsewhere(location)
+    """Who asks without gets the URL with it, on the same host."""
+    assert Files(tree).find(target) == Nothing(301, location)
 
 
 def test_a_root_behind_a_link_and_the_root_of_all_are_served(tree: Path, tmp_path: Path) -> None:
@@ -356,16 +339,16 @@ def test_a_root_behind_a_link_and_the_root_of_all_are_served(tree: Path, tmp_pat
 @pytest.mark.parametrize(
     ("suffix", "kind"),
     [
-        (".html", b"text/html; charset=utf-8"),
-        (".TXT", b"text/plain; charset=utf-8"),
-        (".js", b"text/javascript; charset=utf-8"),
-        (".png", b"image/png"),
-        (".gz", b"application/gzip"),
-        (".unheard-of", b"application/octet-stream"),
-        ("", b"application/octet-stream"),
+        (".html", "text/html; charset=utf-8"),
+        (".TXT", "text/plain; charset=utf-8"),
+        (".js", "text/javascript; charset=utf-8"),
+        (".png", "image/png"),
+        (".gz", "application/gzip"),
+        (".unheard-of", "application/octet-stream"),
+        ("", "application/octet-stream"),
     ],
 )
-def test_content_types(suffix: str, kind: bytes) -> None:
+def test_content_types(suffix: str, kind: str) -> None:
     """Text has its charset, archives are archives, the unknown is bytes."""
     assert files.content_type(suffix) == kind
 
@@ -376,13 +359,15 @@ def test_content_types(suffix: str, kind: bytes) -> None:
 def page_for(found: files.Found) -> str:
     """The listing of a directory that was found."""
     assert isinstance(found, Folder)
-    return listing(found).decode()
+    body = listing(found).body
+    assert isinstance(body, bytes)
+    return body.decode()
 
 
 def test_a_listing_shows_what_would_be_served(tree: Path) -> None:
     """Directories first, names escaped for the reader and for the link; nothing that leads out or would block."""
     page = page_for(Files(tree).find("/"))
-    shown = re.findall(r'href="([^"]*)"', page)
+    shown = re.findall(r'<td><a href="([^"]*)"', page)
     inside = ["inside-folder/"] if os.name != "nt" else []
     assert shown == [*inside, "site/", "sub/", "gr%C3%BC%C3%9Fe%20%26%20%3Cb%3E.txt", "hello.txt", *["inside"] * len(inside)]
     assert "grüße &amp; &lt;b&gt;.txt" in page
@@ -425,30 +410,30 @@ def test_sizes_are_short(size: int, text: str) -> None:
 
 def test_the_date_is_the_one_of_the_second() -> None:
     """The Date field is written anew when the second changes, and only then."""
-    dates = response.Dates()
-    first = dates.at(784111777.0)
-    assert first == b"Sun, 06 Nov 1994 08:49:37 GMT"
-    assert dates.at(784111777.9) is first
-    assert dates.at(784111778.0) == b"Sun, 06 Nov 1994 08:49:38 GMT"
+    seconds = [784111777.25, 784111778.0]
+    heads = response.Heads(lambda: seconds.pop(0))
+    first = heads.start(200, "text/plain", 10.0)
+    assert b"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n" in first
+    assert heads.start(200, "text/plain", 10.7) is first
+    assert b"\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n" in heads.start(200, "text/plain", 10.8)
 
 
-def test_a_head_says_what_is_needed() -> None:
-    """Status line, Date, type and length are in every head; Connection only where it is no default."""
-    head = response.head(404, b"", b"now", b"text/plain", 3)
-    assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
-    assert b"\r\nDate: now\r\n" in head
-    assert b"\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n" in head
-    assert response.connection_field(Request(version="1.1", keep_alive=True)) == b""
-    assert response.connection_field(Request(version="1.0", keep_alive=True)) == b"Connection: keep-alive\r\n"
-    assert response.connection_field(Request(keep_alive=False)) == b"Connection: close\r\n"
+def test_a_head_begins_with_what_every_answer_has() -> None:
+    """Status line, Date and type; who names a type of his own answers for his own security."""
+    heads = response.Heads(lambda: 0.0)
+    start = heads.start(404, "text/plain", 0.0)
+    assert start.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert start.endswith(b"\r\nContent-Type: text/plain\r\n")
+    assert b"\r\nX-Content-Type-Options: nosniff\r\n" in start
+    assert b"nosniff" not in heads.start(404, "", 0.0)
 
 
 def test_a_log_line_cannot_be_forged() -> None:
     """Quotes, backslashes and control characters are escaped; lines of one pass are written together."""
     stream, calls = io.StringIO(), list[Callable[[], None]]()
     log = AccessLog(stream, calls.append)
-    log.note("::1", Request("GET", '/"\\\x1b\n'), 200, 0)
-    log.note("-", Request("GET", "/"), 404, 7)
+    log.note("::1", Request("GET", '/"\\\x1b\n'), 200, 0, 0.1, "")
+    log.note("-", Request("GET", "/"), 404, 7, 0.1, "")
     assert not stream.getvalue()
     (flush,) = calls
     flush()
@@ -462,17 +447,18 @@ def test_a_log_that_breaks_is_given_up() -> None:
     stream = io.StringIO()
     stream.close()
     log = AccessLog(stream, lambda call: call())
-    log.note("-", Request(), 200, 0)
+    log.note("-", Request(), 200, 0, 0.1, "")
     log.flush()
     assert log.stream is None
 
 
 def test_every_phase_is_a_row() -> None:
-    """The table has every phase, nothing leads out of CLOSING, and every phase with an end in sight has a deadline."""
+    """The table has every phase; nothing leads out of CLOSING, and everything leads there."""
     assert set(PHASES) == set(Phase)
-    assert PHASES[Phase.CLOSING] == {Event.LAST: Phase.CLOSING}
-    assert all(Event.LAST in row for row in PHASES.values())
-    assert set(connection.DEADLINES) == set(Phase) - {Phase.CLOSING}
+    assert not PHASES[Phase.CLOSING]
+    reached = {after for moves in PHASES.values() for after in moves.values()}
+    assert reached == set(Phase)
+    assert {event for moves in PHASES.values() for event in moves} == set(Event)
 
 
 # connection.py, on a clock that jumps
@@ -525,8 +511,9 @@ class Talk:
 @pytest.fixture
 def talk(virtual: Watched, tree: Path) -> Iterator[Callable[[], Talk]]:
     """Makes clients."""
-    site = Site(Files(tree), AccessLog(None, virtual.call_soon))
-    with contextlib.ExitStack() as stack:
+    static = Static(Files(tree))
+    site = Site(App(static.find), AccessLog(None, virtual.call_soon))
+    with contextlib.ExitStack() as stack, contextlib.closing(static):
 
         def connect() -> Talk:
             here, there = unix_pair()
@@ -560,22 +547,13 @@ def test_a_body_may_end_where_the_next_head_begins(talk: Callable[[], Talk]) -> 
     assert statuses(client.hear()) == [200, 404]
 
 
-class FixedDates(response.Dates):
-    """What it says does not depend on when the test runs."""
-
-    def at(self, now: float) -> bytes:
-        return super().at(0)
-
-
 def test_connections_keep_what_handlers_promise(tree: Path) -> None:
     """Requests may be cut anywhere, clients may leave anywhere, and a connection may be closed in every hook."""
-    site = Site(Files(tree), AccessLog(None, lambda call: call()))
-    site.dates = FixedDates()
+    site = Site(App(Static(Files(tree)).find), AccessLog(None, lambda call: call(), lambda: 0.0))
     post = get("/site/", "Content-Length: 5", method="POST") + b"hello"
     sends = get("/hello.txt") + post + get("/nowhere"), get("/hello.txt", version="1.0"), b"nonsense\r\n\r\n"
     outcomes = check_handler(lambda: Connection(site), sends, effort=Effort(two_way=40, by_chance=16, points=6, hooks=6))
     assert [statuses(outcome.heard) for outcome in outcomes] == [[200, 405, 404], [200], [400]]
-    assert not site.connections
 
 
 def test_no_second_answer_begins_before_the_first_has_ended(talk: Callable[[], Talk], tree: Path) -> None:
@@ -592,7 +570,7 @@ def test_no_second_answer_begins_before_the_first_has_ended(talk: Callable[[], T
     assert content in heard
     assert statuses(heard.replace(content, b"")) == [200] * 21
     client.reactor.turn(3)
-    assert not client.connection.has_work
+    assert client.connection.request is None
     assert not client.connection.is_held
 
 
@@ -625,7 +603,7 @@ def test_a_file_that_shrinks_breaks_the_connection(talk: Callable[[], Talk], tre
     os.truncate(tree / "big", 1_000_000)
     assert len(client.listen()) < 1_100_000
     assert client.connection.reason is not None
-    assert client.connection.reason.kind.name == "LOCAL_ABORT"
+    assert client.connection.reason.kind.name == "ERROR"
 
 
 def test_a_file_that_grows_is_cut(talk: Callable[[], Talk], tree: Path) -> None:
@@ -656,13 +634,13 @@ def test_a_body_must_be_complete_in_time(talk: Callable[[], Talk]) -> None:
     """A body that does not come gets 408, too."""
     client = talk()
     client.say(get("/", "Content-Length: 9"))
-    client.after(29)
+    client.after(19)
     assert client.connection.is_open
     assert statuses(client.listen()) == [408]
 
 
 def test_an_idle_connection_is_closed_without_a_word(talk: Callable[[], Talk]) -> None:
-    """After fifteen seconds without a request the connection ends, and blank lines do not lengthen them."""
+    """After fifteen seconds without a request the connection ends, and blank lines have no more time than a head."""
     client = talk()
     client.say(get("/hello.txt"))
     assert statuses(client.hear()) == [200]
@@ -671,7 +649,7 @@ def test_an_idle_connection_is_closed_without_a_word(talk: Callable[[], Talk]) -
     assert client.connection.is_open
     began = client.reactor.time()
     assert client.listen() == b""
-    assert client.reactor.time() - began < 8
+    assert client.reactor.time() - began < 13
 
 
 def test_each_answer_begins_a_new_time(talk: Callable[[], Talk]) -> None:
@@ -686,16 +664,16 @@ def test_each_answer_begins_a_new_time(talk: Callable[[], Talk]) -> None:
 
 
 def test_a_client_that_takes_nothing_is_given_up(talk: Callable[[], Talk], tree: Path) -> None:
-    """An answer that nobody reads is aborted after a minute, and its file is closed."""
+    """An answer that nobody reads is aborted after half a minute, and its file is closed."""
     (tree / "big").write_bytes(bytes(3_000_000))
     client = talk()
     client.say(get("/big"))
-    client.after(59)
+    client.after(29)
     assert client.connection.is_open
     client.after(2)
     assert not client.connection.is_open
     client.reactor.turn()
-    assert client.connection.transfer is None
+    assert client.connection.answer is None
 
 
 def test_a_client_that_resets_during_an_answer_leaves_nothing_behind(talk: Callable[[], Talk], tree: Path) -> None:
@@ -705,8 +683,8 @@ def test_a_client_that_resets_during_an_answer_leaves_nothing_behind(talk: Calla
     client.say(get("/big"))
     reset(client.sock)
     client.reactor.turn(3)
-    assert not client.site.connections
-    assert client.connection.transfer is None
+    assert not client.connection.is_open
+    assert client.connection.answer is None
 
 
 def test_a_100_comes_before_the_body_and_after_earlier_answers(talk: Callable[[], Talk]) -> None:
@@ -730,13 +708,13 @@ def test_after_the_clients_end_everything_is_still_answered(talk: Callable[[], T
     assert client.listen().endswith(HELLO)
 
 
-def test_draining_ends_idle_connections_and_finishes_answers(talk: Callable[[], Talk], tree: Path) -> None:
+def test_draining_ends_idle_connections_and_finishes_answers(talk: Callable[[], Talk], tree: Path, virtual: Watched) -> None:
     """When the server ends, who waits is let go, and who receives gets all of it."""
     content = os.urandom(2_000_000)
     (tree / "big").write_bytes(content)
     idle, busy = talk(), talk()
     busy.say(get("/big"))
-    busy.site.drain()
+    virtual.shutdown(10)
     assert read_all(idle.sock) == b""
     assert busy.listen().endswith(content)
 
@@ -757,8 +735,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*arguments: str) -> Iterator[Server]:
-    """Run the server; it must end with status 0 and have written nothing to stderr."""
+def serving(*arguments: str, status: int = 0) -> Iterator[Server]:
+    """Run the server; it must end with *status* and have written nothing to stderr."""
     command = [sys.executable, "-m", "examples.http_lite", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -768,7 +746,7 @@ def serving(*arguments: str) -> Iterator[Server]:
             yield Server(process, process.stdout.readline())
             if process.poll() is None:
                 process.terminate()
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(PATIENCE) == status
             assert process.stderr.read() == ""
         finally:
             process.kill()
@@ -889,7 +867,6 @@ def test_a_directory_is_redirected_to(client: Client) -> None:
         ("/%2e%2e/%2e%2e/etc/passwd", 400),
         ("//etc/passwd", 404),
         ("/a%00b", 400),
-        ("*", 400),
         pytest.param("/out", 404, marks=POSIX),
     ],
 )
@@ -901,12 +878,12 @@ def test_nothing_leads_out_of_the_server(client: Client, target: str, status: in
     assert client.ask(get("/hello.txt")).status == 200
 
 
-@pytest.mark.parametrize(("method", "status"), [("POST", 405), ("OPTIONS", 405), ("DELETE", 405), ("PROPFIND", 501)])
+@pytest.mark.parametrize(("method", "status"), [("POST", 405), ("TRACE", 405), ("DELETE", 405), ("PROPFIND", 501)])
 def test_other_methods_are_refused(client: Client, method: str, status: int) -> None:
     """A known method is not allowed, and Allow says what is; an unknown one is not implemented. The body is dropped."""
     answer = client.ask(get("/hello.txt", "Content-Length: 3", method=method), b"abc")
     assert answer.status == status
-    assert answer.fields.get("allow") == ("GET, HEAD" if status == 405 else None)
+    assert answer.fields.get("allow") == ("GET, HEAD, OPTIONS" if status == 405 else None)
     assert client.ask(get("/hello.txt")).status == 200
 
 
@@ -1017,7 +994,7 @@ def test_a_signal_ends_the_server_when_answers_are_finished(tmp_path: Path, numb
 def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
     """A client that takes nothing cannot hold the server; what it was sent is in the log."""
     (tmp_path / "big").write_bytes(bytes(50_000_000))
-    with serving("--bind", "127.0.0.1:0", str(tmp_path)) as server:
+    with serving("--bind", "127.0.0.1:0", str(tmp_path), status=1) as server:
         with client_of(server) as idle, client_of(server) as busy:
             busy.sock.sendall(get("/big"))
             assert busy.sock.recv(1, socket.MSG_PEEK)
@@ -1025,7 +1002,7 @@ def test_a_second_signal_ends_the_server_at_once(tmp_path: Path) -> None:
             server.process.terminate()
             assert idle.has_ended()
             server.process.terminate()
-            assert server.process.wait(PATIENCE) == 0
+            assert server.process.wait(PATIENCE) == 1
         assert server.process.stdout is not None
         lines = server.process.stdout.read().splitlines()
     assert sum('"GET /big HTTP/1.1" 200 ' in line for line in lines) == 1

@@ -1,4 +1,4 @@
-"""The access log: one line per request, in the common log format, on a text stream.
+"""The access log: one line per request, on a text stream, in the common or the combined log format or as JSON.
 
 Lines of one pass of the loop are written together. Writing may block if whoever reads the stream does not keep up; a stream
 that breaks is given up, and the server goes on.
@@ -6,9 +6,10 @@ that breaks is given up, and the server goes on.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 import attrs
 
@@ -20,29 +21,38 @@ _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", **{code: f"\\x{code:02x}" for co
 
 @attrs.define(eq=False)
 class AccessLog:
-    """Writes lines to *stream*, or drops them if that is None.
-
-    Args:
-        stream: where to.
-        call_soon: calls what it is given soon, once; `Reactor.call_soon`.
-        clock: returns the seconds since the epoch; `System.time`, so that a replay writes the same lines.
-    """
+    """Writes lines to *stream*, or drops them if that is None."""
 
     stream: TextIO | None
     call_soon: Callable[[Callable[[], None]], object]
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.time  # or that of the reactor's system, so that a replay writes the same lines
+    form: str = "common"  # or "combined"; or "json", with the seconds, and why the connection was closed under an answer
     _lines: list[str] = attrs.field(init=False, repr=False, factory=list)
     _second: int = attrs.field(init=False, default=-1)
     _stamp: str = attrs.field(init=False, default="")
 
-    def note(self, client: str, request: Request, status: int, sent: int) -> None:
-        """Note that *client*'s *request* was answered with *status* and *sent* bytes of a body."""
-        if self.stream is None:
-            return
+    def note(self, client: str, request: Request, status: int, sent: int, seconds: float, closed: str) -> None:  # noqa: PLR0913, PLR0917
+        """Note what *client*'s *request* was answered with: a *status* (0: none), *sent* bytes of a body, in *seconds*."""
         if not self._lines:
             self.call_soon(self.flush)
-        line = request.line.translate(_ESCAPES)
-        self._lines.append(f'{client} - - [{self._now()}] "{line}" {status} {sent or "-"}\n')
+        second, agent, referer = int(self.clock()), request.fields.get("user-agent"), request.fields.get("referer")
+        if second != self._second:
+            form = "%Y-%m-%dT%H:%M:%S%z" if self.form == "json" else "%d/%b/%Y:%H:%M:%S %z"
+            self._second, self._stamp = second, time.strftime(form, time.localtime(second))
+        if self.form == "json":
+            what: dict[str, Any] = {
+                "time": self._stamp,
+                "client": client,
+                "method": request.method,
+                "target": request.target,
+            }
+            what |= {"host": request.host, "agent": agent, "referer": referer, "status": status, "bytes": sent}
+            line = json.dumps(what | {"seconds": round(seconds, 6), "closed": closed or None})
+        else:
+            line = f'{client} - - [{self._stamp}] "{request.line.translate(_ESCAPES)}" {status or "-"} {sent or "-"}'
+            if self.form == "combined":
+                line += f' "{(referer or "-").translate(_ESCAPES)}" "{(agent or "-").translate(_ESCAPES)}"'
+        self._lines.append(line + "\n")
 
     def flush(self) -> None:
         """Write what was noted."""
@@ -54,9 +64,3 @@ class AccessLog:
             self.stream.flush()
         except (OSError, ValueError):  # ValueError: it is closed
             self.stream = None
-
-    def _now(self) -> str:
-        second = int(self.clock())
-        if second != self._second:
-            self._second, self._stamp = second, time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
-        return self._stamp
