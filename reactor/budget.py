@@ -15,6 +15,7 @@ import attrs
 
 from reactor.acceptor import Acceptor
 from reactor.errors import BufferOverflow, CloseKind, CloseReason, UsageError
+from reactor.extras import BUDGET
 from reactor.stream import Stream
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ class Treasurer:
     _loop: Loop
     _budget: MemoryBudget
     level: Level = attrs.field(default=Level.CALM, init=False)
-    _held: dict[Stream, None] = attrs.field(factory=dict, init=False, repr=False)
 
     def start(self) -> None:
         """Watch from now on."""
@@ -113,9 +113,9 @@ class Treasurer:
         self._loop.watch_queued(below, above[self.level] * budget.bytes, self.look)
 
     def _relax(self) -> None:
-        held, self._held = self._held, {}
-        for stream in held:
-            stream._hold_reading(on=False)
+        for stream in self._streams():
+            if stream._extras is not None and stream._extras.holders & BUDGET:
+                stream._hold_reading(BUDGET, on=False)
         for acceptor in self._acceptors():
             acceptor.resume(_WHY)
 
@@ -131,9 +131,7 @@ class Treasurer:
             if 2 * found >= total:
                 break
             found += stream.buffered
-            if stream not in self._held:
-                self._held[stream] = None
-                stream._hold_reading(on=True)
+            stream._hold_reading(BUDGET, on=True)
 
     def _cut(self) -> None:
         """Give up those with the longest queues, until the rest fits."""
@@ -144,13 +142,14 @@ class Treasurer:
             error = BufferOverflow(
                 f"{self._loop.queued} bytes are queued in all, {stream.buffered} for {stream._peer}; the budget is {limit}"
             )
-            self._held.pop(stream, None)
             self._loop.counts["budget_cuts"] += 1
             stream._close(CloseReason(CloseKind.ERROR, error), reset=True)
 
     def _worst(self) -> list[Stream]:
-        streams = [handler for handler in self._loop.handlers if isinstance(handler, Stream) and handler.buffered]
-        return sorted(streams, key=lambda stream: -stream.buffered)
+        return sorted((stream for stream in self._streams() if stream.buffered), key=lambda stream: -stream.buffered)
+
+    def _streams(self) -> list[Stream]:
+        return [handler for handler in self._loop.handlers if isinstance(handler, Stream)]
 
     def _acceptors(self) -> list[Acceptor]:
         return [handler for handler in self._loop.handlers if isinstance(handler, Acceptor)]

@@ -22,12 +22,13 @@ class Deadlines:
     heard: float
     moved: float
     _moments: dict[str, float] = attrs.field(factory=dict, init=False)
-    _silences: dict[str, float] = attrs.field(factory=dict, init=False)
+    #: How many seconds, and since when at the earliest.
+    _silences: dict[str, tuple[float, float]] = attrs.field(factory=dict, init=False)
 
     def set(self, kind: str, seconds: float, now: float) -> None:
-        """Give *kind* so many *seconds*: of silence for one of `ROLLING`, from *now* on for any other."""
+        """Give *kind* so many *seconds*: of silence from *now* on for one of `ROLLING`, in all for any other."""
         if kind in ROLLING:
-            self._silences[kind] = seconds
+            self._silences[kind] = seconds, now
         else:
             self._moments[kind] = now + seconds
 
@@ -46,10 +47,14 @@ class Deadlines:
         for kind, moment in self._moments.items():
             if moment < due:
                 due, late = moment, kind
-        for kind, seconds in self._silences.items():
+        for kind, (seconds, begun) in self._silences.items():
             if kind == "write" and not is_sending:
                 continue
-            since = self.moved if kind == "write" else self.heard if kind == "read" else max(self.heard, self.moved)
+            since = begun
+            if kind != "read" and self.moved > since:
+                since = self.moved
+            if kind != "write" and self.heard > since:
+                since = self.heard
             if since + seconds < due:
                 due, late = since + seconds, kind
         return due, late

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from reactor.timers import Timer
 
 
+#: Who may hold a stream's reading, beside its user: the reactor's budget, and a pipe whose target is full.
+BUDGET, PIPE = 1, 2
+
+
 class Source(Protocol):
     """Something that writes to a stream, and is to write no faster than that can send."""
 
@@ -44,8 +48,8 @@ class Extras:
     deadlines: Deadlines
     #: What the rates leave of the stream's interest.
     allowed: int = attrs.field(default=READ | WRITE, init=False)
-    #: What is taken out of the interest beside that, for the sake of the reactor's budget.
-    held: int = attrs.field(default=0, init=False)
+    #: Who wants that nothing be read: `BUDGET`, `PIPE`, both or nobody.
+    holders: int = attrs.field(default=0, init=False)
     #: Whether instruments are told of each read and write.
     is_watched: bool = attrs.field(default=False, init=False)
     #: Where bytes that come go, instead of `on_data`.
@@ -75,7 +79,7 @@ class Extras:
 
     def arm(self, stream: Stream) -> None:
         """See to it that the timer fires no later than the next deadline. It may fire earlier, and is then set anew."""
-        due, _ = self.deadlines.next(is_sending=stream.is_sending)
+        due, _ = self.next_deadline(stream)
         if due == inf:
             return
         if self._timer is None:
@@ -83,9 +87,13 @@ class Extras:
         elif self._timer.due is None or due < self._timer.due:
             self._timer.restart_at(due)
 
+    def next_deadline(self, stream: Stream) -> tuple[float, str]:
+        """Return the next moment at which something is late, and what. Waiting for our own rate is not the peer's fault."""
+        return self.deadlines.next(is_sending=stream.is_sending and bool(self.allowed & WRITE))
+
     def _look(self, stream: Stream) -> None:
         """The timer fired: something is late, or will be."""
-        due, late = self.deadlines.next(is_sending=stream.is_sending)
+        due, late = self.next_deadline(stream)
         if due <= stream.reactor.now:
             self.deadlines.drop(late)
             stream.on_timeout(late)
@@ -146,6 +154,8 @@ class Extras:
         del self._waits[bit]
         self.allowed |= bit
         self._granted |= bit
+        if bit == WRITE:
+            self.begin_sending(stream)
         stream.refresh()
 
     def _take(self, bit: int, group: RateGroup, count: int, now: float) -> None:

@@ -159,6 +159,7 @@ class Loop:
         # Now, while there are descriptors: an import in the middle of a report that they are used up would fail.
         import logging
 
+        slow_phase = inf if self.slow_phase is None else seconds(self.slow_phase, "a slow phase")
         self.log = logging.getLogger("reactor")
         self._clock = self.system.monotonic
         self._inbox = self.system.inbox()
@@ -167,7 +168,7 @@ class Loop:
         selector = self.system.selector() if given is None else self.system.adopt_selector(given)
         self._hangups = Hangups(self)
         self.poller = Poller(selector, self.system, self._lost, self.log, self._hangups.left)
-        self._watch = Watch(self, inf if self.slow_phase is None else seconds(self.slow_phase, "a slow phase"), Spins(self))
+        self._watch = Watch(self, slow_phase, Spins(self))
         for instrument in self.default_instruments:
             self.instrument(instrument)
         self._plain_until = self._watch.plain_until()

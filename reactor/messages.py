@@ -13,6 +13,7 @@ import attrs
 
 from reactor.codecs import Chunks, Codec, In, Out
 from reactor.errors import CloseKind, CloseReason, FramingError, UsageError
+from reactor.pipes import Pipe
 from reactor.poller import READ
 from reactor.states import Reading, Writing
 from reactor.stream import Stream
@@ -120,6 +121,12 @@ class MessageStream(Stream, Generic[In, Out]):
             if rest:
                 self._put_off(_Backlog(self.codec, deque([memoryview(rest)])))
 
+    def pipe_to(self, other: Stream) -> Pipe:
+        """As that of a stream, with no codec from now on, and first what belongs to no message that was handed over."""
+        pipe = super().pipe_to(other)
+        self.switch(None)
+        return pipe
+
     def resume(self) -> None:
         super().resume()
         if self._backlog is not None and self._reading is _FLOWING:
@@ -152,7 +159,7 @@ class MessageStream(Stream, Generic[In, Out]):
         Returns:
             the number of the last one, and whether that was all.
         """
-        hook = cast("Callable[[Any], None]", self.on_raw if codec is _RAW else self.on_message)
+        hook = cast("Callable[[Any], None]", self._hear_raw if codec is _RAW else self.on_message)
         self._delivering = True
         try:
             for taken, message in messages:  # noqa: PLR1704  # it goes on from there
@@ -167,6 +174,13 @@ class MessageStream(Stream, Generic[In, Out]):
             self._delivering = False
         codec.commit()
         return taken, True
+
+    def _hear_raw(self, data: bytes) -> None:
+        """What came before the stream was piped goes the same way as what comes after."""
+        if self._extras is None or self._extras.pipe is None:
+            self.on_raw(data)
+        else:
+            self._extras.pipe.take(data)
 
     def _work_off(self, backlog: _Backlog, left: int) -> None:
         """Hand over what waits, *left* messages at most; put off what is left then."""

@@ -9,6 +9,7 @@ import attrs
 
 from reactor.buffers import Buffer, OnSent
 from reactor.errors import CloseKind, NotSent
+from reactor.extras import PIPE
 from reactor.states import Pressure
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Pipe:
             return False
         source.pipe = None
         target.sources.remove(self)
-        self.source.resume()
+        self.go()
         return True
 
     def take(self, data: bytes) -> None:
@@ -57,11 +58,11 @@ class Pipe:
 
     def hold(self) -> None:
         """Read no more."""
-        self.source.pause()
+        self.source._hold_reading(PIPE, on=True)
 
     def go(self) -> None:
-        """Read on."""
-        self.source.resume()
+        """Read on, unless the source's user has paused it."""
+        self.source._hold_reading(PIPE, on=False)
 
     def source_closed(self) -> None:
         """Break *target* if *source* has broken; else let it finish."""
@@ -77,6 +78,7 @@ class Pipe:
         self.source._more().pipe = None
         if not self.source.is_open or self.source.reactor.is_closed:  # a reactor that is closed closes both
             return
+        self.go()
         if not self._was_in_order(self.target):
             self.source.abort()
         elif not self.source.has_ended:

@@ -41,6 +41,7 @@ from reactor.options import LIMITS, Limits
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
 from reactor.rates import RateGroup, RateLimit
+from reactor.sending import offer
 from reactor.states import (
     PRESSURE,
     READING,
@@ -66,8 +67,6 @@ if TYPE_CHECKING:
 RECEIVE_BYTES = 65536
 #: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
 SEND_BYTES_PER_PASS = 1024 * 1024
-#: Bytes of a file that are read at once, where the kernel does not copy them by itself.
-_FILE_BYTES = 65536
 
 # For each event; to look them up in their classes costs as much as a call.
 _FLOWING = Reading.FLOWING
@@ -151,8 +150,9 @@ class Stream(Handler):
         extras = self._extras
         if extras is None:
             return wanted
-        # What is dropped takes no memory, and left unread it would be answered by RST.
-        return wanted & extras.allowed if reading is Reading.DISCARDING else wanted & extras.allowed & ~extras.held
+        if extras.holders and reading is Reading.FLOWING:  # what is dropped takes no memory, and unread it would mean RST
+            wanted &= ~READ
+        return wanted & extras.allowed
 
     @property
     def buffered(self) -> int:
@@ -337,9 +337,9 @@ class Stream(Handler):
     def deadline(self, kind: str, seconds_: float | None) -> None:
         """Have `on_timeout(kind)` called in *seconds_* seconds; None: never.
 
-        The kinds of `Limits` are measured from the last byte: "idle" in either direction, "read" in, "write" out while
-        something is queued. Any other *kind* is from now on, whatever comes: a request's head, a login. Setting one again
-        sets it anew.
+        The kinds of `Limits` are measured from now and from each byte: "idle" in either direction, "read" in, "write" out
+        while something is queued and no rate of our own holds it back. Any other *kind* is from now on, whatever comes: a
+        request's head, a login. Setting one again sets it anew.
 
         Raises:
             NotConnected: there is no connection.
@@ -521,7 +521,7 @@ class Stream(Handler):
         return f", {self._peer or 'unknown peer'}, {self._reading.name}/{self._writing.name}, {self.buffered} bytes queued"
 
     def _facts(self, now: float) -> dict[str, Any]:
-        due, kind = (inf, "") if self._extras is None else self._extras.deadlines.next(is_sending=self.is_sending)
+        due, kind = (inf, "") if self._extras is None else self._extras.next_deadline(self)
         if self._deadline is not None and self._deadline.due is not None and self._deadline.due < due:
             due, kind = self._deadline.due, "close"
         return {
@@ -737,12 +737,7 @@ class Stream(Handler):
             allowed = budget if extras is None else extras.send_size(self, budget)
             if not allowed:
                 return
-            piece = outgoing.piece
-            if piece is not None:
-                offered = min(piece.count, allowed)
-                sent = self._send_piece(piece, offered)
-            else:
-                offered, sent = self._send_views(outgoing, allowed)
+            offered, sent = offer(outgoing, allowed, self.sock, self.reactor.system)
             outgoing.consume(sent)
             budget -= sent
             if extras is not None:
@@ -751,40 +746,6 @@ class Stream(Handler):
                     self.reactor.tell("on_write", self, sent)
             if sent < offered:
                 return
-
-    def _send_views(self, outgoing: Outgoing, allowed: int) -> tuple[int, int]:
-        """Offer the bytes at the head of the queue; return how many, and how many were taken."""
-        views = outgoing.views()
-        try:
-            offered = sum(map(len, views))
-            if offered > allowed:
-                first = views[0][:allowed]
-                views.append(first)  # to be released with the others
-                return len(first), self.sock.send(first)
-            if len(views) == 1:
-                return offered, self.sock.send(views[0])
-            return offered, self.sock.sendmsg(views)
-        finally:
-            for view in views:
-                view.release()
-
-    def _send_piece(self, piece: Piece, count: int) -> int:
-        """Send *count* bytes of a file, if the kernel takes them; the kernel copies them itself, unless it cannot."""
-        system = self.reactor.system
-        if piece.by_kernel:
-            try:
-                sent = system.send_file(self.sock, piece.fd, piece.offset, count)
-            except OSError as error:
-                if error.errno not in errnos.CANNOT_SENDFILE:
-                    raise
-                piece.by_kernel = False
-                return self._send_piece(piece, count)
-        else:
-            data = system.read_at(piece.fd, piece.offset, min(count, _FILE_BYTES))
-            sent = self.sock.send(data) if data else 0
-        if not sent:
-            raise FileShrank(f"the file ends {piece.count} bytes before it was to: at {piece.offset}")
-        return sent
 
     def _tell_pause(self) -> None:
         if self._pressure is Pressure.RISING and self._writing is Writing.OPEN:
@@ -874,10 +835,11 @@ class Stream(Handler):
     def _last_calls(self) -> list[Callable[[], object]]:
         return [] if self._extras is None else self._extras.last_calls()
 
-    def _hold_reading(self, *, on: bool) -> None:
-        """Read no more, whatever else is asked for, until this is taken back."""
+    def _hold_reading(self, who: int, *, on: bool) -> None:
+        """Read no more for the sake of *who*, whatever the user asks for, until this is taken back."""
         if self._life is Life.LIVE:
-            self._more().held = READ if on else 0
+            extras = self._more()
+            extras.holders = extras.holders | who if on else extras.holders & ~who
             self.refresh()
 
     def _known(self, address: Address | None) -> Address:

@@ -24,6 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} has no docstring")
 
 
+#: Whether each test runs once only: in the real world, and on the platform's best selector.
+ONCE = os.environ.get("REACTOR_TESTS") == "once"
+
 #: A thread that lives longer after its test is left over. Seconds.
 THREAD_PATIENCE = 2.0
 
@@ -75,10 +78,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have a test of the core run in both worlds, and what needs a selector on each that the world has."""
     worlds = [False]
     name = metafunc.module.__name__.removeprefix("tests.test_")
-    if name in CORE and metafunc.definition.get_closest_marker("kernel") is None:
+    if name in CORE and not ONCE and metafunc.definition.get_closest_marker("kernel") is None:
         worlds.append(True)
     if "selector" in metafunc.fixturenames:
-        real = [pytest.param(False, kind, id=kind.__name__) for kind in SELECTORS]
+        kinds = [selectors.DefaultSelector] if ONCE else SELECTORS
+        real = [pytest.param(False, kind, id=kind.__name__) for kind in kinds]
         simulated = [pytest.param(True, name, id=f"simulated-{name}") for name in SELECTOR_NAMES]
         metafunc.parametrize(("world", "selector"), real + simulated * (len(worlds) - 1), indirect=True)
     elif len(worlds) > 1:

@@ -24,6 +24,7 @@ from reactor import (
     Handler,
     HandlerReused,
     Inet,
+    Limits,
     ListenOptions,
     UsageError,
 )
@@ -38,6 +39,13 @@ def clients(acceptor: Acceptor, count: int = 1) -> Iterator[list[socket.socket]]
     """Clients that are connected as far as the kernel is concerned."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(socket.create_connection(("127.0.0.1", acceptor.port), timeout=20)) for _ in range(count)]
+
+
+@attrs.define(eq=False)
+class Hasty(Recorder):
+    """A recorder that does not wait for its peer's end."""
+
+    default_limits = Limits(linger=0)
 
 
 @attrs.define(eq=False)
@@ -752,7 +760,7 @@ def test_an_acceptor_without_limits_counts_nobody(reactor: Watched) -> None:
 
 def test_a_shutdown_serves_those_who_wait(reactor: Watched) -> None:
     """Connections in the kernel's queue are accepted before the listener is closed."""
-    factory = Keeping()
+    factory = Keeping(Hasty)
     acceptor = reactor.listen(factory, "127.0.0.1:0")
     with clients(acceptor, 5) as connected:
         for client in connected:
@@ -766,7 +774,7 @@ def test_a_shutdown_serves_those_who_wait(reactor: Watched) -> None:
 
 def test_a_paused_acceptor_is_not_drained(reactor: Watched) -> None:
     """Whoever was not to be accepted is not accepted by a shutdown either."""
-    factory = Keeping()
+    factory = Keeping(Hasty)
     acceptor = reactor.listen(factory, "127.0.0.1:0")
     acceptor.pause()
     with clients(acceptor):
@@ -777,7 +785,7 @@ def test_a_paused_acceptor_is_not_drained(reactor: Watched) -> None:
 
 def test_draining_ends_with_the_first_error_that_is_no_ones(faulty: Watched) -> None:
     """ECONNABORTED is passed over, EMFILE ends it; a factory that closes the acceptor does, too."""
-    factory = Keeping()
+    factory = Keeping(Hasty)
     acceptor = faulty.listen(factory, "127.0.0.1:0")
     with clients(acceptor, 3):
         faults(faulty, accept=[errno.ECONNABORTED, errno.EMFILE])
@@ -785,7 +793,7 @@ def test_draining_ends_with_the_first_error_that_is_no_ones(faulty: Watched) -> 
         faulty.run()
     assert not factory.made
 
-    closing = faulty.listen(lambda: closing.close() or Recorder(), "127.0.0.1:0")  # type: ignore[func-returns-value]
+    closing = faulty.listen(lambda: closing.close() or Hasty(), "127.0.0.1:0")  # type: ignore[func-returns-value]
     with clients(closing, 2):
         faulty.shutdown(5)
         faulty.run()
@@ -794,7 +802,7 @@ def test_draining_ends_with_the_first_error_that_is_no_ones(faulty: Watched) -> 
 
 def test_draining_has_a_bound(reactor: Watched) -> None:
     """A shutdown accepts no more than the queue can have held; others are refused with it."""
-    factory = Keeping()
+    factory = Keeping(Hasty)
     acceptor = reactor.listen(factory, "127.0.0.1:0", options=ListenOptions(backlog_connections=2))
     with clients(acceptor, 3):
         reactor.shutdown(5)

@@ -37,3 +37,14 @@ def test_writing_is_late_only_while_something_is_queued() -> None:
     deadlines.set("write", 5, 0.0)
     assert deadlines.next(is_sending=False) == (inf, "")
     assert deadlines.next(is_sending=True) == (5.0, "write")
+
+
+def test_a_silence_that_is_set_anew_begins_anew() -> None:
+    """What was late, and is given more time, is not late at once."""
+    deadlines = Deadlines(0.0, 0.0)
+    deadlines.set("idle", 5, 0.0)
+    assert deadlines.next(is_sending=False) == (5.0, "idle")
+    deadlines.set("idle", 5, 5.0)
+    assert deadlines.next(is_sending=False) == (10.0, "idle")
+    deadlines.moved = 7.0
+    assert deadlines.next(is_sending=False) == (12.0, "idle")

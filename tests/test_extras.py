@@ -103,7 +103,7 @@ def test_what_is_sent_keeps_idle_away_but_not_read(room: Room) -> None:
     room.stream.call_every(1, lambda: room.stream.write(b"tick"))
     room.sim.advance(20)
     assert room.stream.told == []
-    room.stream.deadline("read", 25)
+    room.stream.deadline("read", 5)
     room.sim.advance(20)
     assert room.stream.told == [(25, "read"), (25, "TIMEOUT")]
 

@@ -12,6 +12,7 @@ import pytest
 
 from reactor import CloseKind, CloseReason, RateLimit, Reactor, Stream
 from reactor import hangups as module
+from reactor.extras import BUDGET
 from reactor.system import Gone
 from reactor.testing import Hang, Simulation
 from tests.kit import PAIRS, Clock, Recorder, Watched, fill, reset, tcp_pair, unix_pair
@@ -148,7 +149,7 @@ def test_whoever_may_not_read_notices_a_reset(virtual: Watched, why: str) -> Non
         virtual.turn(3)
         assert stream.received == b"x"
     else:
-        stream._hold_reading(on=True)
+        stream._hold_reading(BUDGET, on=True)
     assert not stream._told
     reset(there)
     virtual.run_until(lambda: stream.reason, timeout=2 * module.LOOK_SECONDS + 0.1)
@@ -193,6 +194,7 @@ def test_a_stream_that_still_sends_is_told_by_its_send(virtual: Watched) -> None
 
 
 @linux
+@pytest.mark.kernel("about poll(2) itself")
 def test_the_system_tells_who_is_gone_and_how(virtual: Watched) -> None:
     """An end, both ends, an error; who is alive is not mentioned, nor is a number that names nothing."""
     system = virtual.system
@@ -209,6 +211,7 @@ def test_the_system_tells_who_is_gone_and_how(virtual: Watched) -> None:
         assert system.hung_up([here.fileno()]) == {here.fileno(): Gone.BROKEN}
 
 
+@pytest.mark.kernel("about poll(2) itself")
 def test_without_poll_nobody_is_gone(virtual: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform that has no poll(2) notices nothing, as before."""
     monkeypatch.delattr("select.poll", raising=False)

@@ -453,3 +453,25 @@ def test_every_message_under_faults(seed: int) -> None:
             else:
                 assert client.heard == messages[: len(client.heard)]
                 assert "reset" in sim.strikes
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_a_codec_holds_goes_through_the_pipe_first(inside: bool) -> None:
+    """A proxy reads a request by a codec and then pipes: what came behind the request is passed on, and in order."""
+    with Simulation() as sim, Watched(system=sim) as reactor:
+        (here, far), (there, other) = sim.sockets.socketpair(), sim.sockets.socketpair()
+        out = reactor.attach(Recorder(), there)
+        talk = Talk(lambda self, message: self.pipe_to(out) if inside else None)
+        reactor.attach(talk, here)
+        far.send(b"CONNECT\nhalf a mess")
+        sim.advance(1)
+        if not inside:
+            talk.pipe_to(out)
+        far.send(b"age")
+        far.shutdown(socket.SHUT_WR)
+        sim.advance(1)
+        assert (talk.heard, bytes(talk.raw), talk.events) == ([b"CONNECT"], b"", [])
+        assert (other.recv(100), other.recv(100)) == (b"half a message", b"")
+        far.close()
+        other.close()
+        sim.advance(10)

@@ -344,3 +344,45 @@ def test_a_feed_may_be_cancelled_before_it_begins(room: Room) -> None:
     with far:
         room.sim.advance(1)
         assert not taken
+
+
+def test_a_pipe_respects_its_source_s_own_pause(room: Room) -> None:
+    """Room in the target does not undo what the user has asked for, nor does `resume` what the target needs."""
+    (one, far_one), (two, far_two) = room.stream(), room.stream()
+    pipe = one.pipe_to(two)
+    one.pause()
+    pipe.hold()
+    pipe.go()
+    far_one.send(b"hello")
+    room.sim.advance(1)
+    with pytest.raises(BlockingIOError):
+        far_two.recv(10)
+    pipe.hold()
+    one.resume()
+    room.sim.advance(1)
+    with pytest.raises(BlockingIOError):
+        far_two.recv(10)
+    pipe.go()
+    room.sim.advance(1)
+    assert far_two.recv(10) == b"hello"
+    pipe.hold()
+    pipe.cancel()
+    far_one.send(b"again")
+    room.sim.advance(1)
+    assert bytes(one.received) == b"again"
+    far_one.close()
+    far_two.close()
+    room.sim.advance(10)
+
+
+def test_a_source_whose_full_target_ends_is_read_again(room: Room) -> None:
+    """It has ended its own half, and is to hear of its peer's end, though its pipe was holding it."""
+    (one, far_one), (two, far_two) = room.stream(), room.stream()
+    pipe = one.pipe_to(two)
+    pipe.hold()
+    two.close(0)
+    room.sim.advance(10)
+    far_one.close()
+    room.sim.advance(10)
+    assert not one.is_open
+    far_two.close()

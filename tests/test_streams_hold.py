@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from reactor import CloseKind, FileShrank, Limits, RateGroup, RateLimit, Stream
+from reactor.extras import BUDGET
 from reactor.testing import Network, Simulation
 from tests.testing.kit import Quiet
 
@@ -216,7 +217,7 @@ def test_relief_gives_a_feed_no_second_turn(room: Room) -> None:
 def test_a_stream_that_is_held_reads_what_it_drops(room: Room) -> None:
     """Held by the budget and closed, a stream reads to its peer's end, so that no RST destroys its last bytes."""
     stream, far = room.stream()
-    stream._hold_reading(on=True)
+    stream._hold_reading(BUDGET, on=True)
     stream.write(b"last words")
     stream.close()
     far.send(b"never read")
@@ -326,3 +327,39 @@ def test_a_notice_is_told_also_if_the_peer_takes_no_more(room: Room) -> None:
     assert stream.write(b"x", room.hear) is False
     room.sim.advance(1)
     assert room.told == ["BrokenPipeError"] * 3
+
+
+def test_waiting_for_a_rate_of_our_own_is_not_the_peer_s_fault(room: Room) -> None:
+    """The deadline "write" counts while the peer could take something, and not while we may not send."""
+    stream, far = room.stream()
+    stream.limit_rate(write=RateLimit(10, burst=10))
+    stream.deadline("write", 0.5)
+    stream.write(b"x" * 40)
+    got = b""
+    for _ in range(50):
+        room.sim.advance(0.1)
+        with contextlib.suppress(BlockingIOError):
+            got += far.recv(100)
+    assert (got, stream.is_open) == (b"x" * 40, True)
+
+
+def test_a_deadline_that_on_timeout_sets_anew_has_its_whole_time(room: Room) -> None:
+    """A silence that is allowed to last longer is not late again at once."""
+
+    @attrs.define(eq=False)
+    class Patient(Stream):
+        late: list[float] = attrs.field(init=False, factory=list)
+
+        def on_timeout(self, kind: str) -> None:
+            self.late.append(self.reactor.time())
+            if len(self.late) < 3:
+                self.deadline(kind, 2)
+
+    here, there = room.sim.sockets.socketpair()
+    room.far.append(there)
+    stream = room.reactor.attach(Patient(), here)
+    room.reactor.run_once(0)
+    stream.deadline("idle", 2)
+    began = room.reactor.time()
+    room.sim.advance(20)
+    assert [round(moment - began) for moment in stream.late] == [2, 4, 6]

@@ -44,10 +44,14 @@ CORE = (
     "system",
     "traps",
     "waker",
+    "hangups",
+    "instruments",
+    "report",
+    "watch",
 )
 
 #: Modules of which the tests are about real threads, processes and clocks, or look at what the machine says of itself.
-REAL = ("fork", "hangups", "instruments", "report", "spin", "threads", "tracing", "watch", "watchdog")
+REAL = ("fork", "spin", "threads", "tracing", "watchdog")
 
 #: What the simulated selectors are called, and their kinds.
 SELECTOR_NAMES: dict[str, Kind] = {"EpollSelector": "epoll", "PollSelector": "poll", "SelectSelector": "select"}
