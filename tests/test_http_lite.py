@@ -23,12 +23,11 @@ pytest.importorskip("httptools")
 from examples.http_lite import files, response
 from examples.http_lite.app import App
 from examples.http_lite.connection import PHASES, Connection, Event, Phase, Site
-from examples.http_lite.files import Elsewhere, File, Files, Folder, Nothing
-from examples.http_lite.listing import listing, size_for_people
+from examples.http_lite.files import File, Files, Folder, Nothing
 from examples.http_lite.log import AccessLog
 from examples.http_lite.options import OPTIONS
 from examples.http_lite.request import Part, Request, Requests
-from examples.http_lite.static import Static
+from examples.http_lite.static import Static, listing, size_for_people
 from reactor.testing import Effort, check_handler
 from tests.kit import PATIENCE, Watched, read_all, reset, unix_pair
 
@@ -162,6 +161,7 @@ def test_limits_allow_what_they_name() -> None:
     body = bytes(OPTIONS.body_bytes)
     requests = parse(get(longest, f"Content-Length: {len(body)}", *most), body[:70_000], body[70_000:])
     assert [found.refusal for found in requests.waiting] == [0]
+    requests.end()
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,8 @@ def tree(tmp_path: Path) -> Path:
 def read(found: files.Found) -> bytes:
     """What is in a file that was found; closes it."""
     assert isinstance(found, File), found
-    with contextlib.closing(found):
-        data = os.read(found.fd, 1 << 20)
-    assert len(data) == found.size
+    data = os.read(found.fd, 1 << 20)
+    assert len(data) == found.info.st_size
     return data
 
 
@@ -289,20 +288,6 @@ def test_nothing_leads_out(tree: Path, target: str, status: int) -> None:
     assert Files(tree).find(target) == Nothing(status)
 
 
-@POSIX
-@pytest.mark.parametrize("relative", [True, False])
-def test_both_ways_of_opening_agree(tree: Path, relative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where files cannot be opened relative to a directory, the same is found and the same is not."""
-    monkeypatch.setattr(files, "_OPENS_RELATIVE", relative)
-    served = Files(tree)
-    assert read(served.find("/inside-folder/page.html")) == b"<p>page"
-    assert served.find("/out-folder/secret.txt") == Nothing(404)
-    assert served.find("/fifo") == Nothing(404)
-    assert served.find("/sub") == Elsewhere("/sub/")
-    assert isinstance(served.find("/sub/"), Folder)
-    assert served.find("/up/") == Nothing(404)
-
-
 @NOT_ROOT
 def test_what_may_not_be_read_is_forbidden(tree: Path) -> None:
     """No permission is 403, not a crash."""
@@ -338,7 +323,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(tree: Path, monkeypatch: p
 )
 def test_directories_have_a_slash_at_the_end(tree: Path, target: str, location: str) -> None:
     """Who asks without gets the URL with it, on the same host."""
-    assert Files(tree).find(target) == Elsewhere(location)
+    assert Files(tree).find(target) == Nothing(301, location)
 
 
 def test_a_root_behind_a_link_and_the_root_of_all_are_served(tree: Path, tmp_path: Path) -> None:
@@ -382,7 +367,7 @@ def page_for(found: files.Found) -> str:
 def test_a_listing_shows_what_would_be_served(tree: Path) -> None:
     """Directories first, names escaped for the reader and for the link; nothing that leads out or would block."""
     page = page_for(Files(tree).find("/"))
-    shown = re.findall(r'href="([^"]*)"', page)
+    shown = re.findall(r'<td><a href="([^"]*)"', page)
     inside = ["inside-folder/"] if os.name != "nt" else []
     assert shown == [*inside, "site/", "sub/", "gr%C3%BC%C3%9Fe%20%26%20%3Cb%3E.txt", "hello.txt", *["inside"] * len(inside)]
     assert "grüße &amp; &lt;b&gt;.txt" in page
@@ -425,24 +410,22 @@ def test_sizes_are_short(size: int, text: str) -> None:
 
 def test_the_date_is_the_one_of_the_second() -> None:
     """The Date field is written anew when the second changes, and only then."""
-    dates = response.Dates()
-    first = dates.at(784111777.0)
-    assert first == b"Sun, 06 Nov 1994 08:49:37 GMT"
-    assert dates.at(784111777.9) is first
-    assert dates.at(784111778.0) == b"Sun, 06 Nov 1994 08:49:38 GMT"
+    seconds = [784111777.25, 784111778.0]
+    heads = response.Heads(lambda: seconds.pop(0))
+    first = heads.start(200, "text/plain", 10.0)
+    assert b"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n" in first
+    assert heads.start(200, "text/plain", 10.7) is first
+    assert b"\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n" in heads.start(200, "text/plain", 10.8)
 
 
-def test_a_head_says_what_is_needed() -> None:
-    """Status line, Date, type and length are in every head; Connection only where it is no default."""
-    request = Request(version="1.1")
-    head = response.head(response.Answer(404, b"abc", "text/plain"), request, b"now", 3, last=False)
-    assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
-    assert b"\r\nDate: now\r\nContent-Length: 3\r\n" in head
-    assert b"\r\nContent-Type: text/plain\r\n" in head
-    assert b"Connection" not in head
-    old = Request(version="1.0")
-    assert b"Connection: keep-alive\r\n" in response.head(response.Answer(), old, b"now", 3, last=False)
-    assert b"Connection: close\r\n" in response.head(response.Answer(), request, b"now", 3, last=True)
+def test_a_head_begins_with_what_every_answer_has() -> None:
+    """Status line, Date and type; who names a type of his own answers for his own security."""
+    heads = response.Heads(lambda: 0.0)
+    start = heads.start(404, "text/plain", 0.0)
+    assert start.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert start.endswith(b"\r\nContent-Type: text/plain\r\n")
+    assert b"\r\nX-Content-Type-Options: nosniff\r\n" in start
+    assert b"nosniff" not in heads.start(404, "", 0.0)
 
 
 def test_a_log_line_cannot_be_forged() -> None:
@@ -528,8 +511,9 @@ class Talk:
 @pytest.fixture
 def talk(virtual: Watched, tree: Path) -> Iterator[Callable[[], Talk]]:
     """Makes clients."""
-    site = Site(App(Static(Files(tree))), AccessLog(None, virtual.call_soon))
-    with contextlib.ExitStack() as stack:
+    static = Static(Files(tree))
+    site = Site(App(static.find), AccessLog(None, virtual.call_soon))
+    with contextlib.ExitStack() as stack, contextlib.closing(static):
 
         def connect() -> Talk:
             here, there = unix_pair()
@@ -563,17 +547,9 @@ def test_a_body_may_end_where_the_next_head_begins(talk: Callable[[], Talk]) -> 
     assert statuses(client.hear()) == [200, 404]
 
 
-class FixedDates(response.Dates):
-    """What it says does not depend on when the test runs."""
-
-    def at(self, now: float) -> bytes:
-        return super().at(0)
-
-
 def test_connections_keep_what_handlers_promise(tree: Path) -> None:
     """Requests may be cut anywhere, clients may leave anywhere, and a connection may be closed in every hook."""
-    site = Site(App(Static(Files(tree))), AccessLog(None, lambda call: call()))
-    site.dates = FixedDates()
+    site = Site(App(Static(Files(tree)).find), AccessLog(None, lambda call: call(), lambda: 0.0))
     post = get("/site/", "Content-Length: 5", method="POST") + b"hello"
     sends = get("/hello.txt") + post + get("/nowhere"), get("/hello.txt", version="1.0"), b"nonsense\r\n\r\n"
     outcomes = check_handler(lambda: Connection(site), sends, effort=Effort(two_way=40, by_chance=16, points=6, hooks=6))

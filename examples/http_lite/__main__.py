@@ -16,17 +16,16 @@ from typing import Any
 
 import attrs
 
-from reactor import Acceptor, Address, AddressError, Inet, ListenError, ListenOptions, Reactor
+from reactor import Acceptor, Address, AddressError, Inet, ListenError, ListenOptions, MemoryBudget, Reactor, ThreadOptions
 
 try:
     from examples.http_lite.app import App
     from examples.http_lite.connection import Connection, Site
     from examples.http_lite.files import Files
     from examples.http_lite.log import AccessLog
-    from examples.http_lite.options import OPTIONS, Options
-    from examples.http_lite.request import Request
-    from examples.http_lite.response import Answer
+    from examples.http_lite.options import Options
     from examples.http_lite.static import Static
+    from examples.http_lite.status import add_routes
     from examples.http_lite.wsgi import Gateway
 except ModuleNotFoundError as missing:
     if missing.name != "httptools":
@@ -42,7 +41,11 @@ examples:
   %(prog)s --app examples.http_lite.demo:app routes, JSON, server-sent events
   %(prog)s --wsgi package.module:app --threads 8
 
-/healthz says 200 while the server takes requests, 503 while it drains."""
+/healthz says 200 while the server takes requests, and 503 while it drains; /status shows people what goes on; /metrics is
+for Prometheus, if prometheus_client is installed.
+
+limits (bytes and seconds), for --limit:
+"""
 
 
 @attrs.define(eq=False)
@@ -53,100 +56,64 @@ class Door(Acceptor):
         self.turn_away(sock, BUSY)
 
 
-@attrs.define(eq=False)
-class Server:
-    """Listens, and ends in good order."""
-
-    reactor: Reactor
-    site: Site
-    drain_seconds: float = 0.0
-    _door: Door = attrs.field(init=False)
-
-    def listen(self, address: str) -> None:
-        """Listen on *address*; see `Reactor.listen` for what it raises."""
-        most = self.site.options
-        options = ListenOptions(max_connections=most.connections, max_per_peer=most.connections_per_peer, on_limit="reject")
-        self._door = Door(lambda: Connection(self.site), options).listen(self.reactor, address)
-
-    def end(self) -> None:
-        """Begin to end; called again, end at once."""
-        if self.site.is_draining:
-            self.reactor.shutdown(grace=0)
-            return
-        self.site.is_draining = True
-        self.reactor.call_later(self.drain_seconds, self.reactor.shutdown, self.site.options.grace_seconds)
-
-    @property
-    def urls(self) -> str:
-        """Where it is to be found."""
-        return ", ".join(f"http://{each}/" if isinstance(each, Inet) else str(each) for each in self._door.addresses)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal comes; return the exit status."""
-    options = parse(arguments)
-    with Reactor() as reactor:
+    given = parse(arguments)
+    try:
+        limits = Options(**dict(given.limit))
+        app, shown = what_to_serve(given)
+    except ValueError as error:
+        return fail(str(error))
+    threads = ThreadOptions(threads=max(1, given.threads))
+    with Reactor(threads=threads, budget=MemoryBudget(limits.queued_bytes)) as reactor:
+        app.reactor = reactor
+        site = Site(app, AccessLog(given.log, reactor.call_soon, reactor.system.time, given.form), limits)
+        add_routes(app, site, reactor, is_open=given.open_status)
+        most = limits.connections
+        options = ListenOptions(max_connections=most, max_per_peer=limits.connections_per_peer, on_limit="reject")
         try:
-            answer, shown = what_to_serve(options, reactor)
-            limits = Options(connections=options.connections, connections_per_peer=options.per_peer)
-        except ValueError as error:
-            return fail(str(error))
-        stream = None if options.quiet or options.log == "off" else sys.stdout
-        site = Site(answer, AccessLog(stream, reactor.call_soon, reactor.system.time, options.log), limits)
-
-        def top(request: Request) -> Any:
-            if request.path != "/healthz":
-                return answer(request)
-            return Answer(503, b"draining\n") if site.is_draining else Answer(200, b"ready\n")
-
-        site.answer = top
-        server = Server(reactor, site, options.drain)
-        try:
-            server.listen(options.bind)
+            door = Door(lambda: Connection(site), options).listen(reactor, given.bind)
         except (AddressError, ListenError) as error:
             return fail(error.strerror if isinstance(error, ListenError) and error.strerror else str(error))
+
+        def end() -> None:
+            if site.is_draining:
+                reactor.shutdown(grace=0)
+            else:
+                site.is_draining = True
+                reactor.call_later(given.drain, reactor.shutdown, limits.grace_seconds)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            reactor.on_signal(number, server.end)
-        print(f"serving {shown} on {server.urls}", flush=True)
+            reactor.on_signal(number, end)
+        urls = (f"http://{each}/" if isinstance(each, Inet) else str(each) for each in door.addresses)
+        print(f"serving {shown} on {', '.join(urls)}", flush=True)
         reactor.run()
         status = 1 if reactor.cut else 0
     site.log.flush()
-    if stream is not None and not site.log.is_on:
+    if given.log is not None and not site.log.is_on:
         # Nobody reads stdout any more: what is left in its buffer would be complained of at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
 
-def what_to_serve(options: argparse.Namespace, reactor: Reactor) -> tuple[Any, str]:
-    """Return what answers requests, and what to call it.
-
-    Raises:
-        ValueError: there is no such thing.
-    """
-    if options.wsgi:
-        return Gateway(named(options.wsgi), reactor, options.threads), options.wsgi
-    directory = options.directory if options.directory or options.app else "."
-    static = None
-    if directory:
-        if not os.path.isdir(directory):
-            raise ValueError(f"{directory}: no such directory")
-        static = Static(Files(directory))
-    shown = os.fsencode(os.path.abspath(directory)).decode("utf-8", "replace") if directory else ""
-    if not options.app:
-        return App(static), shown
-    app = named(options.app)
+def what_to_serve(given: argparse.Namespace) -> tuple[App, str]:
+    """Return what answers requests, and what to call it; ValueError: there is no such thing."""
+    directory = given.directory if given.directory or given.app or given.wsgi else "."
+    if directory and not os.path.isdir(directory):
+        raise ValueError(f"{directory}: no such directory")
+    app = named(given.app) if given.app else App()
     if not isinstance(app, App):
-        raise ValueError(f"{options.app}: no App of examples.http_lite.app")  # noqa: TRY004  # the same as if it were not there
-    app.reactor, app.otherwise = reactor, static or app.otherwise
-    return app, " and ".join(filter(None, (options.app, shown)))
+        raise ValueError(f"{given.app}: no App of examples.http_lite.app")  # noqa: TRY004  # as if it were not there
+    if given.wsgi:
+        app.otherwise = Gateway(named(given.wsgi), app, given.threads).find
+    elif directory:
+        app.otherwise = Static(Files(directory)).find
+    shown = os.fsencode(os.path.abspath(directory)).decode("utf-8", "replace") if directory else ""
+    return app, " and ".join(filter(None, (given.app, given.wsgi, shown)))
 
 
 def named(name: str) -> Any:
-    """Return what *name*, `package.module:object`, names.
-
-    Raises:
-        ValueError: nothing.
-    """
+    """Return what *name*, `package.module:object`, names; ValueError: nothing."""
     module, _, path = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
@@ -160,10 +127,19 @@ def named(name: str) -> Any:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
+    limits = {field.name: field for field in attrs.fields(Options)}
+
+    def limit(text: str) -> tuple[str, Any]:
+        name, _, value = text.partition("=")
+        if name not in limits:
+            raise argparse.ArgumentTypeError(f"{name!r} is no limit")
+        return name, (int if isinstance(limits[name].default, int) else float)(value)
+
+    known = "\n".join(f"  {name}={each.default:<12} {each.metadata['what']}" for name, each in limits.items())
     parser = argparse.ArgumentParser(
         prog="python -m examples.http_lite",
         description="Serve a directory or an application over HTTP/1.1.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + known,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -178,24 +154,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     what.add_argument("--app", metavar="MODULE:APP", help="an application with routes; what has none comes from DIRECTORY")
     what.add_argument("--wsgi", metavar="MODULE:APP", help="a WSGI application")
     add("--threads", type=int, default=4, metavar="N", help="for --wsgi; 0 runs it in the loop (default: %(default)s)")
-    add("--connections", type=int, default=OPTIONS.connections, metavar="N", help="at a time (default: %(default)s)")
-    add(
-        "--per-peer",
-        type=int,
-        default=OPTIONS.connections_per_peer,
-        metavar="N",
-        help="from one peer (default: %(default)s)",
-    )
-    add("--log", choices=("common", "combined", "json", "off"), default="common", help="a line per request on stdout")
-    add("--quiet", action="store_true", help="the same as --log off")
-    add(
-        "--drain", type=float, default=0.0, metavar="SECONDS", help="be unready so long before ending (default: %(default)s)"
-    )
+    add("--limit", type=limit, action="append", default=[], metavar="NAME=VALUE", help="change a limit; see below")
+    add("--log", choices=("common", "combined", "json", "off"), default="common", dest="form", help="a line per request")
+    add("--quiet", action="store_const", const="off", dest="form", help="the same as --log off")
+    add("--drain", type=float, default=0.0, metavar="SECONDS", help="be unready so long before ending (default: 0)")
+    add("--open-status", action="store_true", help="show /status and /metrics to clients elsewhere, too")
     add("directory", metavar="DIRECTORY", nargs="?", default="", help="what to serve (default: this one)")
-    options = parser.parse_args(arguments)
-    if options.threads < 0:
+    given = parser.parse_args(arguments)
+    given.log = None if given.form == "off" else sys.stdout
+    if given.threads < 0:
         parser.error("--threads is a number from 0 on")
-    return options
+    return given
 
 
 def fail(message: str) -> int:

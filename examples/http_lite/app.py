@@ -1,4 +1,4 @@
-"""Applications: which handler answers a request. Pure: a request in, an answer out.
+"""Applications: which handler answers a request, and the forms that it may be sent.
 
     app = App()
 
@@ -6,39 +6,45 @@
     def user(request, name):
         return {"name": name}
 
-A handler answers at once, by what `as_answer` takes; later, by a `Later`; or bit by bit, by an iterator or a `Flow`.
+A handler answers at once, by what `as_answer` takes; later, by returning a function, which is called with another one that
+takes the answer, once, in the loop; or bit by bit: see `Answer`. What it raises is answered with 500, and reported.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import attrs
 
 from examples.http_lite.request import Request
-from examples.http_lite.response import METHODS, Answer, not_allowed, status_page
+from examples.http_lite.response import METHODS, Answer, other_method, status_page
 from reactor import Reactor
 
-Handler = Callable[..., Any]
-H = TypeVar("H", bound=Handler)
+Action = Callable[[Request], Any]
+H = TypeVar("H", bound=Callable[..., Any])
 _PARAMETER = re.compile(r"\{(\w+)\}")
+#: More fields and files than this are refused.  # Django, PHP 1000
+PARTS_MAX = 1000
 
 
 @attrs.define(eq=False)
 class App:
-    """Routes, and what answers where none fits: by default 404.
+    """Routes; and, for what has none, something that finds what answers a request, like `find`: by default 404.
 
     A route for GET answers HEAD, too; OPTIONS is answered for every route; TRACE and CONNECT never are.
     """
 
-    otherwise: Handler | None = None
+    otherwise: Callable[[Request], Action] | None = None
     #: Whose loop calls the handlers; there once it is served.
     reactor: Reactor = attrs.field(init=False, default=None)
-    _exact: dict[str, dict[str, Handler]] = attrs.field(init=False, factory=dict)
-    _patterns: list[tuple[re.Pattern[str], dict[str, Handler]]] = attrs.field(init=False, factory=list)
+    #: Who asks, while a handler is called: an IP address, or "-" on a Unix socket.
+    client: str = attrs.field(init=False, default="-")
+    _exact: dict[str, dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
+    _patterns: dict[re.Pattern[str], dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
 
     def route(self, method: str, path: str) -> Callable[[H], H]:
         """Have the function that follows answer *method* on *path*; `{name}` stands for one part of it, and is an argument.
@@ -46,58 +52,86 @@ class App:
         Raises:
             ValueError: a method that no route may have.
         """
-        if method not in METHODS - {"TRACE", "CONNECT", "OPTIONS"}:
+        if method not in METHODS - {"TRACE", "CONNECT", "OPTIONS", "HEAD"}:
             raise ValueError(f"{method} cannot have a route")
 
         def add(handler: H) -> H:
-            if not _PARAMETER.search(path):
-                self._exact.setdefault(path, {})[method] = handler
-                return handler
             parts = _PARAMETER.split(path)
-            text = "".join(f"(?P<{part}>[^/]+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
-            for pattern, handlers in self._patterns:
-                if pattern.pattern == text:
-                    handlers[method] = handler
-                    return handler
-            self._patterns.append((re.compile(text), {method: handler}))
+            pattern = re.compile("".join(f"(?P<{x}>[^/]+)" if at % 2 else re.escape(x) for at, x in enumerate(parts)))
+            routes = self._patterns.setdefault(pattern, {}) if len(parts) > 1 else self._exact.setdefault(path, {})
+            routes[method] = handler
             return handler
 
         return add
 
-    def __call__(self, request: Request) -> Any:
-        """Return what the right handler returns."""
-        method, parameters = request.method, {}
-        handlers = self._exact.get(request.path)
-        if handlers is None:
-            for pattern, found in self._patterns:
-                if match := pattern.fullmatch(request.path):
-                    handlers = found
-                    parameters = {name: unquote(value) for name, value in match.groupdict().items()}
-                    break
+    def find(self, request: Request) -> Action:
+        """Return what answers *request*, and any other one that says the same."""
+        method, path, parameters = request.method, request.path, {}
+        if request.refusal:
+            return always(status_page(request.refusal))
+        handlers = self._exact.get(path)
+        for pattern, found in self._patterns.items() if handlers is None else ():
+            if match := pattern.fullmatch(path):
+                handlers, parameters = found, {name: unquote(value) for name, value in match.groupdict().items()}
+                break
         if method in ("TRACE", "CONNECT"):  # RFC 9110, 9.3.8: TRACE would give away what others have put in
-            return not_allowed(_allowed(handlers or {"GET": None}))
+            return always(other_method(method, ("GET", "HEAD", "OPTIONS")))
+        if handlers is None and path == "*":
+            return always(other_method(method, METHODS - {"TRACE", "CONNECT"}))
         if handlers is None:
-            return self._otherwise(request)
-        handler = handlers.get(method) or (handlers.get("GET") if method == "HEAD" else None)
+            return self.otherwise(request) if self.otherwise else always(status_page(404 if method in METHODS else 501))
+        handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is not None:
-            return handler(request, **parameters)
-        return self._without(request, _allowed(handlers))
+            return partial(handler, **parameters) if parameters else handler
+        return always(other_method(method, {*handlers, "OPTIONS"} | ({"HEAD"} if "GET" in handlers else set())))
 
-    def _otherwise(self, request: Request) -> Any:
-        if request.path == "*":
-            return self._without(request, METHODS - {"TRACE", "CONNECT"})
-        if self.otherwise is not None:
-            return self.otherwise(request)
-        return status_page(404 if request.method in METHODS else 501)
-
-    @staticmethod
-    def _without(request: Request, methods: frozenset[str]) -> Answer:
-        """Return the answer to a method that has no handler."""
-        if request.method == "OPTIONS":
-            return Answer(204, fields=(("Allow", ", ".join(sorted(methods))),))
-        return not_allowed(methods) if request.method in METHODS else status_page(501)
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return, from a handler, what answers with what *function* returns, which may block: it is called in a thread."""
+        return lambda give: self.reactor.run_in_thread(function, *arguments, then=give, on_error=give)
 
 
-def _allowed(handlers: dict[str, Any]) -> frozenset[str]:
-    """Return the methods that are answered where *handlers* are."""
-    return frozenset({*handlers, "OPTIONS"} | ({"HEAD"} if "GET" in handlers else set()))
+def always(answer: Answer) -> Action:
+    """Return what answers every request by *answer*."""
+    return lambda _: answer
+
+
+@attrs.frozen
+class Upload:
+    """A file that was sent, on the disk if it is not small. It is gone when nobody has it any more."""
+
+    name: str  # as the client calls it: not to be trusted as a path
+    size: int
+    file: Any
+
+
+def form_of(request: Request) -> dict[str, str | Upload]:
+    """Return the fields and files of *request*'s body, the last one of each name. If it is large, call this in a thread.
+
+    The parser is `python-multipart`; how much may come is for `Options.body_bytes`.
+
+    Raises:
+        ValueError: it is no form, a broken one, or one of too many parts.
+    """
+    from python_multipart import parse_form
+    from python_multipart.exceptions import FormParserError
+
+    parts: list[tuple[bytes | None, str | Upload]] = []
+
+    def add(part: Any) -> None:
+        if len(parts) == PARTS_MAX:
+            raise ValueError("a form of too many parts")
+        value: str | Upload = (getattr(part, "value", None) or b"").decode("utf-8", "replace")
+        if hasattr(part, "file_object"):
+            part.file_object.seek(0)
+            value = Upload((part.file_name or b"").decode("utf-8", "replace"), part.size, part.file_object)
+        parts.append((part.field_name, value))
+
+    kind = request.fields.get("content-type", "")
+    if request.file is None or not kind.lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+        raise ValueError(f"no form, but {kind!r}")
+    request.file.seek(0)
+    try:
+        parse_form({"Content-Type": kind.encode("latin-1")}, request.file, add, add)
+    except FormParserError as error:
+        raise ValueError(f"a broken form: {error}") from error
+    return {(name or b"").decode("utf-8", "replace"): value for name, value in parts}

@@ -1,38 +1,27 @@
 """A connection: how an exchange moves through it, from the first byte of a request to its answer's last one.
 
-Requests are answered in the order in which they came, one at a time; the others wait, and the client with them. `look` is
-the only place that begins an exchange, `give` the only one that answers, `done` the only one that ends.
+Requests are answered in the order in which they came, one at a time; the others wait, and the client with them. `look`
+begins what can be begun, `work` is the only place that has a request answered, `give` the only one that answers, `done` the
+only one that ends, and `tick` the only one that knows of time.
 
 Names with a leading underscore belong to the library on a handler, so there are none here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
 import attrs
 
+from examples.http_lite.app import App
 from examples.http_lite.log import AccessLog
 from examples.http_lite.options import OPTIONS, Options
-from examples.http_lite.request import Part, Request, Requests
-from examples.http_lite.response import (
-    BODILESS,
-    CONTINUE,
-    Answer,
-    Dates,
-    Flow,
-    Later,
-    Pieces,
-    as_answer,
-    chunk,
-    framed,
-    head,
-    status_page,
-)
-from reactor import CloseReason, Inet, Limits, NotConnected, Stream
+from examples.http_lite.request import Part, Request, Requests, Spool
+from examples.http_lite.response import BODILESS, TEXT, Answer, Heads, Pieces, as_answer, status_page
+from reactor import CloseReason, Inet, Limits, NotConnected, PoolFull, Stream, Timer
 
 #: Exchanges that a connection begins in one go, so that a client with many requests does not starve the others.
 EXCHANGES_PER_PASS = 16
@@ -48,8 +37,6 @@ class Phase(Enum):
     SENDING = auto()  # the answer is on its way
     CLOSING = auto()  # the last answer was given, and what still comes is dropped
 
-    __hash__ = object.__hash__  # Enum's own one is a call of Python
-
 
 class Event(Enum):
     """What moves it on."""
@@ -61,50 +48,72 @@ class Event(Enum):
     SENT = auto()  # the answer is given; another request may follow
     LAST = auto()  # none will follow
 
-    __hash__ = object.__hash__
-
 
 PHASES: Mapping[Phase, Mapping[Event, Phase]] = {
-    Phase.IDLE: {
-        Event.BEGIN: Phase.HEAD,
-        Event.BODY: Phase.BODY,
-        Event.REQUEST: Phase.WORKING,
-        Event.LAST: Phase.CLOSING,
-    },
+    Phase.IDLE: {Event.BEGIN: Phase.HEAD, Event.BODY: Phase.BODY, Event.REQUEST: Phase.WORKING, Event.LAST: Phase.CLOSING},
     Phase.HEAD: {Event.BODY: Phase.BODY, Event.REQUEST: Phase.WORKING, Event.LAST: Phase.CLOSING},
     Phase.BODY: {Event.REQUEST: Phase.WORKING, Event.LAST: Phase.CLOSING},
     Phase.WORKING: {Event.ANSWER: Phase.SENDING},
     Phase.SENDING: {Event.SENT: Phase.IDLE, Event.LAST: Phase.CLOSING},
     Phase.CLOSING: {},
 }
-#: Between two exchanges.
-_OPEN = frozenset((Phase.IDLE, Phase.HEAD, Phase.BODY))
+_IDLE, _WORKING, _SENDING = Phase.IDLE, Phase.WORKING, Phase.SENDING
+_OPEN = (Phase.IDLE, Phase.HEAD, Phase.BODY)  # between two exchanges
 
 
 @attrs.define(eq=False)
 class Site:
-    """What all connections share.
+    """What all connections share: what answers, where that is noted, and the limits."""
 
-    Args:
-        answer: called for each request that is not refused; what it returns is what a handler may: see `as_answer`.
-        log: what was answered.
-        options: the limits.
-    """
-
-    answer: Callable[[Request], Any]
+    app: App
     log: AccessLog
     options: Options = OPTIONS
-    #: Whether the server is about to end.
-    is_draining: bool = attrs.field(init=False, default=False)
+    is_draining: bool = attrs.field(init=False, default=False)  # the server is about to end
+    served: int = attrs.field(init=False, default=0)  # requests of connections that have ended
     known: dict[bytes, Request] = attrs.field(init=False, repr=False, factory=dict)
-    dates: Dates = attrs.field(init=False, factory=Dates)
+    heads: Heads = attrs.field(init=False)
     limits: Limits = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        options = self.options
-        self.limits = Limits(
-            idle_timeout=options.idle_seconds, write_timeout=options.write_seconds, close_timeout=options.answer_seconds
-        )
+        self.heads, self.limits = Heads(self.log.clock), Limits(close_timeout=self.options.answer_seconds)
+
+
+@attrs.define(eq=False)
+class Flow:
+    """A body that comes as it comes: events, or the work of a thread. The function that is an answer's body is given one.
+
+    In the loop, *on_room* is called when `write` has returned False, and there is room again; *on_over* once, when nothing
+    more is taken, whoever ended it. If it is *endless*, the server ends it when it is to end itself.
+    """
+
+    _connection: Connection | None
+    on_room: Callable[[], object] = lambda: None
+    on_over: Callable[[], object] = lambda: None
+    endless: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._connection is None
+
+    def write(self, data: bytes) -> bool:
+        """Send *data*; False: send no more until `on_room`, or ever if it is over."""
+        return self._connection is not None and (not data or self._connection.push(data))
+
+    def end(self) -> None:
+        """That was all. Ending twice is allowed."""
+        if self._connection is not None:
+            self._connection.push(None)
+
+    def cut(self) -> None:
+        """It cannot be finished: break the connection, so that the client does not take what it has for all."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def over(self) -> None:
+        """Nothing more is taken; called by the connection, once."""
+        self._connection = None
+        self.on_over()
 
 
 @attrs.define(eq=False)
@@ -116,18 +125,20 @@ class Connection(Stream):
     requests: Requests = attrs.field(init=False)
     phase: Phase = attrs.field(init=False, default=Phase.IDLE)
     client: str = attrs.field(init=False, default="-")
-    #: The exchange under way: its request, when it began, its answer, and the bytes of that answer's body.
+    timer: Timer = attrs.field(init=False, repr=False)
+    since: float = attrs.field(init=False, default=0.0)  # when the phase began
+    began: float = attrs.field(init=False, default=0.0)  # when the last exchange did
+    #: The exchange under way: its request, its answer, the bytes of that answer's body, and how those come and are framed.
     request: Request | None = attrs.field(init=False, default=None)
-    began: float = attrs.field(init=False, default=0.0)
     answer: Answer | None = attrs.field(init=False, default=None)
+    flow: Flow | None = attrs.field(init=False, default=None)
     sent: int = attrs.field(init=False, default=0)
+    length: int | None = attrs.field(init=False, default=None)
+    is_chunked: bool = attrs.field(init=False, default=False)
+    is_closing: bool = attrs.field(init=False, default=False)  # close after the answer under way
     served: int = attrs.field(init=False, default=0)
     is_last: bool = attrs.field(init=False, default=False)  # answer what waits, then close
-    is_closing: bool = attrs.field(init=False, default=False)  # the same, after the answer under way
     is_held: bool = attrs.field(init=False, default=False)  # reading is paused
-    is_looking: bool = attrs.field(init=False, default=False)
-    is_queued: bool = attrs.field(init=False, default=False)  # `look` runs again in the next pass
-    body_due: float = attrs.field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self.limits = self.site.limits
@@ -138,10 +149,15 @@ class Connection(Stream):
     def on_connect(self) -> None:
         with suppress(NotConnected):  # reset already
             self.client = self.peer.host if isinstance(self.peer, Inet) else "-"
+        self.since = self.reactor.now
+        self.timer = self.call_later(self.site.options.idle_seconds, self.tick)
 
     def on_data(self, data: bytes) -> None:
-        self.requests.feed(data)
-        self.look()
+        if self.phase is _IDLE and (request := self.site.known.get(data)) is not None:
+            self.work(request)
+        else:
+            self.requests.feed(data)
+            self.look()
 
     def on_end(self) -> None:
         """The client has sent its last request; it may still wait for answers."""
@@ -150,202 +166,193 @@ class Connection(Stream):
         self.look()
 
     def on_drain(self) -> None:
-        if self.answer is not None and isinstance(self.answer.body, Flow):
-            self.call_user(self.answer.body.on_room)
+        if self.flow is not None:
+            self.call(self.flow.on_room)
         self.look()
 
     def on_shutdown(self, grace: float) -> None:
         """Answer what has come, and close; a request that has begun to come is waited for."""
         self.is_last = True
-        answer = self.answer
-        if answer is not None and isinstance(answer.body, Flow) and answer.body.endless:
-            answer.body.end()
+        if self.flow is not None and self.flow.endless:
+            self.flow.end()
         self.look()
-
-    def on_timeout(self, kind: str) -> None:
-        if kind == "idle" and self.phase is Phase.IDLE and not self.is_sending:
-            self.finish()
-        elif kind == "idle":  # an exchange has its own deadlines; look again later, not at once: the silence lasts already
-            self.deadline("look", self.site.options.idle_seconds)
-        elif kind == "look":
-            self.deadline("idle", self.site.options.idle_seconds)
-        elif kind == "body" and (more := self.body_left()) >= 1:  # less is not worth it
-            self.deadline("body", more)
-        elif kind == "head" and self.requests.part is Part.BLANK:
-            self.finish()
-        elif kind in ("head", "body"):
-            self.requests.refuse(408)  # RFC 9110, 15.5.9
-            self.look()
-        else:
-            super().on_timeout(kind)
 
     def on_close(self, reason: CloseReason) -> None:
         if self.request is not None:
-            self.end_exchange(str(reason.kind.name))
+            self.end_exchange(reason.kind.name)
+        self.requests.end()
+        self.site.served += self.served
 
     # The exchange's life
 
     def look(self) -> None:
         """Begin what can be begun; then wait for the right thing, for as long as it may take."""
-        if self.is_looking or self.phase is Phase.CLOSING:
-            return
         waiting, steps = self.requests.waiting, EXCHANGES_PER_PASS
-        if self.buffered <= self.limits.high:  # else `on_drain` goes on
-            self.is_looking = True
-            while waiting and steps and self.phase in _OPEN:
+        with self.corked():
+            while waiting and steps and self.phase in _OPEN and self.buffered <= self.limits.high:  # else `on_drain` goes on
                 steps -= 1
                 self.work(waiting.popleft())
-            self.is_looking = False
-            if not steps and waiting and not self.is_queued:
-                self.is_queued = True
-                self.call_soon(self.look_again)
+        if not steps and waiting:
+            self.call_soon(self.look)
         if self.phase in _OPEN and not waiting:
             self.wait()
-        if bool(waiting) is not self.is_held:  # the kernel then holds the client
+        if bool(waiting) is not self.is_held and self.is_writable:  # the kernel then holds the client
             self.is_held = bool(waiting)
-            if self.is_open and self.is_writable:
-                (self.pause if self.is_held else self.resume)()
-
-    def look_again(self) -> None:
-        self.is_queued = False
-        self.look()
+            (self.pause if self.is_held else self.resume)()
 
     def wait(self) -> None:
-        """Nothing is to be answered: set the deadline of what has begun to come, or close."""
+        """Nothing is to be answered: note what has begun to come, or close."""
         part, options = self.requests.part, self.site.options
         if part is Part.NOTHING:
             if self.is_last:
                 self.finish()
-        elif part is not Part.BODY:
-            if self.phase is Phase.IDLE:
-                self.move(Event.BEGIN)
-                self.deadline("head", options.head_seconds)
-        elif self.phase is not Phase.BODY:
-            self.move(Event.BODY)
-            self.deadline("head", None)
-            self.deadline("body", options.body_seconds)
-            self.body_due = self.reactor.time() + options.body_seconds
+        elif part is Part.BODY and self.phase is not Phase.BODY:
+            self.enter(Event.BODY, options.body_seconds)
             if self.requests.expects_continue:
                 self.requests.expects_continue = False
-                self.write(CONTINUE)
-
-    def body_left(self) -> float:
-        """Return how many seconds more a body has, for what has come of it."""
-        return self.body_due + self.requests.body_size / self.site.options.rate_bytes - self.reactor.time()
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110, 15.2.1
+        elif part is not Part.BODY and self.phase is _IDLE:
+            self.enter(Event.BEGIN, options.head_seconds)
 
     def work(self, request: Request) -> None:
         """Have *request* answered."""
-        if self.phase is not Phase.IDLE:
-            self.deadline("head", None)
-            self.deadline("body", None)
-        self.move(Event.REQUEST)
+        self.phase = _WORKING if self.phase is _IDLE else PHASES[self.phase][Event.REQUEST]
         self.request, self.began = request, self.reactor.now
         self.served += 1
-        given = status_page(request.refusal) if request.refusal else self.call_user(self.site.answer, request)
-        if isinstance(given, Later):
-            given.take(self.give)
-        else:
-            self.give(given)
+        app = self.site.app
+        app.client = self.client
+        try:
+            if request.action is None:
+                request.action = app.find(request)
+            given = request.action(request)
+            if callable(given):
+                given(self.give_late)
+                return
+        except Exception as error:
+            given = error
+        self.give(given)
+
+    def give_late(self, given: Any) -> bool:
+        """Answer the request under way; False if the client has gone, or takes no body."""
+        answer = self.understood(given)
+        if self.phase is not _WORKING or not self.is_open:
+            return False
+        with self.corked():
+            self.give(answer)
+        self.call_soon(self.look)
+        return self.answer is answer
 
     def give(self, given: Any) -> None:
-        """Send the answer to the request under way, or begin to."""
-        request = self.request
-        answer: Answer = given if type(given) is Answer else self.call_user(as_answer, given)
-        if request is None or not self.is_open or self.phase is not Phase.WORKING:
-            self.call_user(answer.close)  # the client has gone
-            return
-        self.move(Event.ANSWER)
-        self.answer, body, length = answer, answer.body, answer.length
-        if isinstance(body, bytes):
-            if length is None or request.method != "HEAD":
-                length = len(body)
+        """Answer the request under way, or begin to. What most answers cost is what stands in here, for speed."""
+        site, request = self.site, self.request
+        assert request is not None
+        body: Any
+        if type(given) is str:
+            status, kind, more, body = 200, TEXT, b"", given.encode()
+        else:
+            answer = self.answer = given if type(given) is Answer else self.understood(given)
+            status, kind, more, body = answer.status, answer.content_type, answer.more, answer.body
+        heads, now = site.heads, self.reactor.now
+        start = (now < heads.stale_at and heads.starts.get((status, kind))) or heads.start(status, kind, now)
+        self.is_closing = (
+            not request.keep_alive or self.served >= site.options.requests or (self.is_last and not self.requests.waiting)
+        )
+        is_plain = request.is_plain and not self.is_closing and status not in BODILESS
+        if is_plain and type(body) is bytes and len(body) <= site.options.memory_bytes:
+            self.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (start, len(body), more, body))
+            if site.log.is_on:
+                self.sent = len(body)
+                self.note(status)
+            self.phase, self.request, self.answer = _IDLE, None, None
+        else:
+            self.answer = answer = Answer(200, body) if type(given) is str else answer
+            self.begin(request, answer, start)
+
+    def begin(self, request: Request, answer: Answer, start: bytes) -> None:
+        """Send a head that begins with *start*, and begin to send the body, whatever it is."""
+        self.enter(Event.ANSWER)
+        body, length, is_old = answer.body, answer.length, request.version == "1.0"
+        has_body = request.method != "HEAD" and answer.status not in BODILESS
+        if isinstance(body, bytes) and (has_body or length is None):
+            length = len(body)
         elif isinstance(body, Pieces):
             length = body.size
-        self.is_closing = (
-            not request.keep_alive
-            or (self.is_last and not self.requests.waiting)
-            or self.served >= self.site.options.requests
-            or (length is None and request.version == "1.0")
-        )
-        date = self.site.dates.at(self.reactor.system.time())
-        start = head(answer, request, date, length, last=self.is_closing)
-        if request.method == "HEAD" or answer.status in BODILESS:
-            self.write(start)
-            self.done()
-        elif isinstance(body, bytes):
-            self.sent = len(body)
-            if len(body) <= self.limits.high:
-                self.write(start + body)
-                self.done()
-            else:
-                self.write(start)
-                self.write(body, self.on_gone)
-                self.be_quick(len(body))
-        elif isinstance(body, Pieces):
-            self.give_pieces(start, body)
+        self.length, self.sent, self.is_chunked = length, 0, length is None and not is_old
+        self.is_closing = self.is_closing or (length is None and is_old)
+        framing = b"Transfer-Encoding: chunked\r\n" if self.is_chunked else b""
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        # the default is not stated (RFC 9112, 9.3)
+        going = b"Connection: close\r\n" if self.is_closing else b"Connection: keep-alive\r\n" if is_old else b""
+        self.write(b"%b%b%b%b\r\n" % (start, b"" if answer.status in BODILESS else framing, going, answer.more))
+        if has_body:
+            self.send(body)
         else:
-            self.write(start)
-            self.give_stream(body, length, chunked=length is None and request.version == "1.1")
-        self.look()
+            self.done()
 
-    def give_pieces(self, start: bytes, body: Pieces) -> None:
-        """Send a head and the pieces of a file; one that turns out to be shorter breaks the connection."""
-        self.sent = body.size
-        with self.corked():
-            self.write(start)
+    def send(self, body: Any) -> None:
+        """Begin to send *body*."""
+        options = self.site.options
+        if isinstance(body, bytes) and len(body) <= options.memory_bytes:
+            self.sent = len(body)
+            self.write(body)
+            self.done()
+            return
+        self.deadline("write", options.write_seconds)
+        if isinstance(body, bytes):
+            body = in_file(body)
+        if isinstance(body, Pieces):
+            self.sent = body.size
             for piece in body.pieces:
                 if isinstance(piece, bytes):
                     self.write(piece)
                 else:
-                    self.send_file(body.fd, *piece)
+                    self.send_file(body.file, *piece)
             self.write(b"", self.on_gone)
-        if self.is_open:
-            self.be_quick(body.size)
+        elif callable(body):
+            self.flow = Flow(self)
+            if not self.call(body, self.flow):
+                self.abort()
+        elif self.is_writable:
+            self.send_from(self.framed(body), self.on_gone)
 
-    def give_stream(self, body: Flow | Iterable[bytes], length: int | None, *, chunked: bool) -> None:
-        """Send a body as it comes, no faster than the client takes it."""
-        if not isinstance(body, Flow):
-            if self.is_writable:
-                self.send_from(framed(self.counted(body), length, chunked=chunked), self.on_gone)
-            return
+    def framed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Return *chunks*, each as it is sent, and what ends them."""
+        yield from map(self.frame, chunks)
+        yield self.frame(b"", is_end=True)
 
-        def out(data: bytes | None) -> bool:
-            if self.phase is not Phase.SENDING or not self.is_writable:
-                return False
-            if data is None:
-                if chunked:
-                    self.write(chunk(b""))
-                if length is not None and self.sent != length:
-                    self.abort()  # nothing else tells the client that this is not all
-                    return False
-                self.done()
-                self.look()
-                return False
-            data = data if length is None else data[: length - self.sent]
-            self.sent += len(data)
-            return not data or (self.write(chunk(data) if chunked else data) and self.buffered <= self.limits.high)
+    def frame(self, data: bytes, *, is_end: bool = False) -> bytes:
+        """Return *data* as it is sent (RFC 9112, 7.1): as a chunk, or no more than was announced.
 
-        self.call_user(body.start, out, self.abort)
+        Raises:
+            ValueError: it is the end, and fewer bytes than were announced.
+        """
+        if self.length is not None:
+            data = data[: self.length - self.sent]
+            if is_end and self.sent != self.length:
+                raise ValueError(f"{self.length - self.sent} bytes are missing of the length that was announced")
+        self.sent += len(data)
+        return b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked and (data or is_end) else data
 
-    def counted(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
-        """Return *chunks*, noting how many bytes they are."""
+    def push(self, data: bytes | None) -> bool:
+        """Send *data* of a flow, or, for None, its end; False: take no more for now."""
+        if self.phase is not _SENDING or not self.is_writable:
+            return False
         try:
-            for data in chunks:
-                self.sent += len(data)
-                yield data
-        finally:
-            getattr(chunks, "close", lambda: None)()
-
-    def be_quick(self, size: int) -> None:
-        """Have an answer of *size* bytes be taken in the time that it may take."""
-        options = self.site.options
-        if self.phase is Phase.SENDING:
-            self.deadline("answer", options.answer_seconds + size / options.rate_bytes)
+            goes_on = self.write(self.frame(data or b"", is_end=data is None))
+        except ValueError as error:
+            self.understood(error)
+            self.abort()  # nothing else tells the client that this is not all
+            return False
+        if data is None:
+            self.done()
+            self.call_soon(self.look)
+            return False
+        return goes_on and self.buffered <= self.limits.high
 
     def on_gone(self, error: BaseException | None) -> None:
         """The last byte of an answer has gone out; or it never will, and `on_close` follows."""
-        if error is None and self.phase is Phase.SENDING:
-            self.deadline("answer", None)
+        if error is None and self.phase is _SENDING:
             self.done()
             self.look()
 
@@ -355,32 +362,86 @@ class Connection(Stream):
         if self.is_closing:
             self.finish()
         else:
-            self.move(Event.SENT)
+            self.enter(Event.SENT)
 
     def end_exchange(self, cut: str) -> None:
         """Note an answer that is given, whole or as far as it went, and let go what belongs to it."""
-        request, answer, self.request, self.answer = self.request, self.answer, None, None
-        sent, self.sent = self.sent, 0
-        assert request is not None
-        if answer is not None and not isinstance(answer.body, bytes):
-            self.call_user(answer.close)
-        if self.site.log.is_on:
-            status = 0 if answer is None else answer.status
-            self.site.log.note(self.client, request, status, sent, self.reactor.time() - self.began, cut)
+        flow, answer = self.flow, self.answer
+        self.note(0 if answer is None else answer.status, cut)
+        self.request = self.answer = self.flow = None
+        if flow is not None:
+            self.call(flow.over)
+        elif answer is not None:
+            self.call(getattr(answer.body, "close", bool))
 
     def finish(self) -> None:
         """Have sent what is written, and close. `close` lingers, so that unread input destroys nothing of it."""
-        self.move(Event.LAST)
+        self.enter(Event.LAST)
+        self.timer.cancel()
         self.requests.end()
         self.close()
 
-    def call_user(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call what others have written; what it raises is reported, and answered with 500."""
-        try:
-            return function(*arguments)
-        except Exception as error:
-            self.reactor.report(f"{self.request.line if self.request else 'an answer'}", error)
-            return status_page(500)
+    def enter(self, event: Event, seconds: float | None = None) -> None:
+        """Go on to the next phase, which is looked at no later than in so many *seconds*."""
+        self.phase, self.since = PHASES[self.phase][event], self.reactor.now
+        if seconds is not None:
+            self.timer.restart(seconds)
 
-    def move(self, event: Event) -> None:
-        self.phase = PHASES[self.phase][event]
+    def tick(self) -> None:
+        """End what has lasted too long; else look again when it may have."""
+        options, phase, since = self.site.options, self.phase, max(self.since, self.began)
+        now = self.reactor.time()
+        if self.is_sending:
+            self.deadline("write", options.write_seconds)  # from now on the library watches that some is taken
+        elif phase is _SENDING:
+            self.since = now  # it is the application that is slow
+        patience = {
+            Phase.IDLE: options.idle_seconds,
+            Phase.HEAD: options.head_seconds,
+            Phase.BODY: options.body_seconds + self.requests.body_size / options.rate_bytes,
+            Phase.SENDING: options.answer_seconds + self.sent / options.rate_bytes,
+        }.get(phase, options.idle_seconds)
+        is_busy = phase is _WORKING or (phase is _IDLE and self.is_sending) or (phase is _SENDING and not self.is_sending)
+        if is_busy or now < since + patience:
+            self.timer.restart(min(max(since + patience - now, 1.0), options.idle_seconds))
+        elif phase is _SENDING:
+            self.on_timeout("answer")
+        elif phase is _IDLE or self.requests.part is Part.BLANK:
+            self.finish()
+        else:
+            self.requests.refuse(408)  # RFC 9110, 15.5.9
+            self.look()
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """Call what others have written; False: it raised, which is reported."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            self.understood(error)
+            return False
+        return True
+
+    def understood(self, given: Any) -> Answer:
+        """Return what *given* means as an answer; an error means 500, and is reported."""
+        error = given
+        try:
+            if not isinstance(given, Exception):
+                return as_answer(given)
+        except Exception as exception:
+            error = exception
+        self.reactor.report(self.request.line if self.request else "an answer", error)
+        return status_page(503 if isinstance(error, PoolFull) else 500)
+
+    def note(self, status: int, cut: str = "") -> None:
+        """Write the log."""
+        if self.site.log.is_on:
+            assert self.request is not None
+            self.site.log.note(self.client, self.request, status, self.sent, self.reactor.time() - self.began, cut)
+
+
+def in_file(body: bytes) -> Pieces:
+    """Return *body*, on the disk: a slow client holds no memory."""
+    file = Spool(1)
+    file.write(body)
+    file.flush()
+    return Pieces(file, [(0, len(body))])

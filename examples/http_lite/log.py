@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Literal, TextIO
+from typing import TextIO
 
 import attrs
 
@@ -27,13 +27,14 @@ class AccessLog:
         stream: where to.
         call_soon: calls what it is given soon, once; `Reactor.call_soon`.
         clock: returns the seconds since the epoch; `System.time`, so that a replay writes the same lines.
-        form: what a line looks like. JSON has the duration in seconds, and what cut the answer short, if anything did.
+        form: "common", "combined" or "json". JSON has the duration in seconds, and, where an answer was cut, the reason why
+            the connection was closed.
     """
 
     stream: TextIO | None
     call_soon: Callable[[Callable[[], None]], object]
     clock: Callable[[], float] = time.time
-    form: Literal["common", "combined", "json", "off"] = "common"
+    form: str = "common"
     _lines: list[str] = attrs.field(init=False, repr=False, factory=list)
     _second: int = attrs.field(init=False, default=-1)
     _stamp: str = attrs.field(init=False, default="")
@@ -47,7 +48,21 @@ class AccessLog:
         """Note what *client*'s *request* was answered with: a *status* (0: none), *sent* bytes of a body, in *seconds*."""
         if not self._lines:
             self.call_soon(self.flush)
-        self._lines.append(self._line(client, request, status, sent, seconds, cut))
+        second, fields = int(self.clock()), request.fields
+        if second != self._second:
+            form = "%Y-%m-%dT%H:%M:%S%z" if self.form == "json" else "%d/%b/%Y:%H:%M:%S %z"
+            self._second, self._stamp = second, time.strftime(form, time.localtime(second))
+        if self.form == "json":
+            what = {"time": self._stamp, "client": client, "method": request.method, "target": request.target}
+            what |= {"host": request.host, "agent": fields.get("user-agent"), "referer": fields.get("referer")}
+            result = {"status": status, "bytes": sent, "seconds": round(seconds, 6), "closed": cut or None}
+            line = json.dumps(what | result)
+        else:
+            line = f'{client} - - [{self._stamp}] "{request.line.translate(_ESCAPES)}" {status or "-"} {sent or "-"}'
+            if self.form == "combined":
+                quoted = (fields.get(name, "-").translate(_ESCAPES) for name in ("referer", "user-agent"))
+                line += ' "{}" "{}"'.format(*quoted)
+        self._lines.append(line + "\n")
 
     def flush(self) -> None:
         """Write what was noted."""
@@ -59,22 +74,3 @@ class AccessLog:
             self.stream.flush()
         except (OSError, ValueError):  # ValueError: it is closed
             self.stream = None
-
-    def _line(self, client: str, request: Request, status: int, sent: int, seconds: float, cut: str) -> str:  # noqa: PLR0913, PLR0917
-        when, fields = self._now(), request.fields
-        if self.form == "json":
-            what = {"time": when, "client": client, "method": request.method, "target": request.target, "status": status}
-            more = {"bytes": sent, "seconds": round(seconds, 6), "host": request.host, "cut": cut or None}
-            return json.dumps(what | more | {"agent": fields.get("user-agent"), "referer": fields.get("referer")}) + "\n"
-        line = f'{client} - - [{when}] "{request.line.translate(_ESCAPES)}" {status or "-"} {sent or "-"}'
-        if self.form == "combined":
-            quoted = (fields.get(name, "-").translate(_ESCAPES) for name in ("referer", "user-agent"))
-            line += ' "{}" "{}"'.format(*quoted)
-        return line + "\n"
-
-    def _now(self) -> str:
-        second = int(self.clock())
-        if second != self._second:
-            form = "%Y-%m-%dT%H:%M:%S%z" if self.form == "json" else "%d/%b/%Y:%H:%M:%S %z"
-            self._second, self._stamp = second, time.strftime(form, time.localtime(second))
-        return self._stamp

@@ -12,6 +12,10 @@ def _positive(instance: Any, field: attrs.Attribute[Any], value: float) -> None:
         raise ValueError(f"Options.{field.name} is above 0, not {value!r}")
 
 
+def _limit(default: Any, what: str) -> Any:
+    return attrs.field(default=default, validator=_positive, metadata={"what": what})
+
+
 @attrs.frozen(kw_only=True)
 class Options:
     """What one client may ask for, and how long it may take. Bytes and seconds.
@@ -20,32 +24,26 @@ class Options:
         ValueError: a limit is not above 0.
     """
 
-    #: Longer targets are refused with 414.  # nginx 8 KiB, apache 8190
-    target_bytes: int = attrs.field(default=8 * 1024, validator=_positive)
-    #: More header bytes or fields, trailers included, are refused with 431.  # nginx 32 KiB, apache 100 fields
-    header_bytes: int = attrs.field(default=32 * 1024, validator=_positive)
-    headers: int = attrs.field(default=100, validator=_positive)
-    #: Longer bodies are refused with 413.  # nginx 1 MiB
-    body_bytes: int = attrs.field(default=1024 * 1024, validator=_positive)
-    #: So many requests are answered on one connection, the last one with `Connection: close`.  # nginx 1000
-    requests: int = attrs.field(default=10_000, validator=_positive)
-    #: Connections at a time, in all and from one peer (an IPv4 address or an IPv6 /64); others get 503.  # nginx 512
-    connections: int = attrs.field(default=1000, validator=_positive)
-    connections_per_peer: int = attrs.field(default=200, validator=_positive)
-
-    #: A head must be complete so long after its first byte, whatever trickles in; else 408.  # nginx, hyper: 60, 30
-    head_seconds: float = attrs.field(default=10.0, validator=_positive)
-    #: The same for a body and for a long answer, and beyond that one second more for each `rate_bytes` that have been, or
-    #: are to be moved.  # apache, mod_reqtimeout: 20, 500
-    body_seconds: float = attrs.field(default=20.0, validator=_positive)
-    answer_seconds: float = attrs.field(default=30.0, validator=_positive)
-    rate_bytes: int = attrs.field(default=1024, validator=_positive)
-    #: A client that takes nothing at all for so long, although something is queued for it, is cut.  # nginx 60
-    write_seconds: float = attrs.field(default=30.0, validator=_positive)
-    #: A connection without a request is closed.  # apache 5, nginx 75
-    idle_seconds: float = attrs.field(default=15.0, validator=_positive)
-    #: What is under way gets so long to finish when the server is to end.
-    grace_seconds: float = attrs.field(default=10.0, validator=_positive)
+    # A request
+    target_bytes: int = _limit(8 * 1024, "longer targets are refused: 414")  # nginx 8 KiB, apache 8190
+    header_bytes: int = _limit(32 * 1024, "more of header and trailer fields are refused: 431")  # nginx 32 KiB
+    headers: int = _limit(100, "more header and trailer fields are refused: 431")  # apache 100
+    body_bytes: int = _limit(1024 * 1024, "longer bodies are refused: 413")  # nginx 1 MiB
+    # Memory
+    memory_bytes: int = _limit(128 * 1024, "longer bodies, in and out, are in a temporary file")  # nginx 16 KiB in
+    queued_bytes: int = _limit(64 * 1024 * 1024, "what waits to be sent, in all; beyond that the slowest are cut")
+    # Connections
+    requests: int = _limit(10_000, "answered on one connection, which then ends")  # nginx 1000
+    connections: int = _limit(1000, "at a time; others get 503")  # nginx 512
+    connections_per_peer: int = _limit(200, "at a time from one IPv4 address or IPv6 /64; others get 503")
+    # Deadlines
+    head_seconds: float = _limit(10.0, "from a head's first byte to its last, else 408")  # nginx, hyper: 60, 30
+    body_seconds: float = _limit(20.0, "the same for a body, and one more for each rate_bytes of it")  # apache 20, 500
+    rate_bytes: int = _limit(1024, "a second are the least that a body, or an answer, may move at")
+    answer_seconds: float = _limit(30.0, "that an answer may lag behind rate_bytes, until it is cut")
+    write_seconds: float = _limit(30.0, "in which a client takes nothing of an answer, until it is cut")  # nginx 60
+    idle_seconds: float = _limit(15.0, "without a request, until the connection ends")  # apache 5, nginx 75
+    grace_seconds: float = _limit(10.0, "for what is under way when the server ends")
 
 
 OPTIONS = Options()

@@ -1,4 +1,4 @@
-"""Static files: a request and a directory in, an answer out. Conditions, ranges, and siblings that are compressed already.
+"""Static files: a request and a directory in, an answer out. Conditions, ranges, siblings that are compressed, listings.
 
 Knows what HTTP says of files (RFC 9110, 8.8, 12.5.3, 13 and 14); what a path names is for `files`.
 """
@@ -7,103 +7,116 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import time
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
+from html import escape
+from typing import Any
+from urllib.parse import quote_from_bytes
 
 import attrs
 
-from examples.http_lite.files import Elsewhere, File, Files, Folder, Nothing
-from examples.http_lite.listing import listing
+from examples.http_lite.app import Action, always
+from examples.http_lite.files import File, Files, Folder, Nothing, content_type
 from examples.http_lite.request import Request
-from examples.http_lite.response import METHODS, Answer, Pieces, not_allowed, status_page, with_fields
+from examples.http_lite.response import Answer, Pieces, other_method, page, status_page
 
-#: Files of up to this many bytes are read and leave with the head, in one call; larger ones are sent by the kernel.
-INLINE_BYTES = 16 * 1024
+#: Files of up to this many bytes are kept in memory, and leave with the head, in one call; the kernel sends larger ones.
+INLINE_BYTES = 128 * 1024
+#: So many files are kept, and are looked at, not for, when they are asked for again.
+FILES_KEPT = 64
 #: More ranges than this in one request are ignored, as RFC 9110, 14.2 allows: the whole is cheaper.
 RANGES_MAX = 16
 #: The codings of compressed siblings, the best one first, and their suffixes.
 CODINGS = {"br": ".br", "gzip": ".gz"}
+_CONDITIONS = {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range"}
 _COMPRESSIBLE = re.compile(r"text/|application/(json|javascript|xml|wasm)|image/svg")
 _RANGES = re.compile(r"bytes=\s*((?:\d+-\d*|-\d+)(?:\s*,\s*(?:\d+-\d*|-\d+))*)\s*", re.IGNORECASE | re.ASCII)
+_QUALITY = re.compile(r"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*")
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
 _BOUNDARY = "b0a4c6e1f9d27358"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-@attrs.frozen
+@attrs.define(eq=False)
+class Kept:
+    """A file that is kept open, its type, and the answers that are all of it, by coding."""
+
+    file: File
+    kind: str
+    answers: dict[str, Answer] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
 class Static:
     """Answers GET and HEAD from a directory."""
 
     files: Files
+    _kept: dict[str, Kept] = attrs.field(init=False, repr=False, factory=dict)
 
-    def __call__(self, request: Request) -> Answer:
-        """Return the answer to *request*."""
-        if request.method == "OPTIONS":
-            return Answer(204, fields=(("Allow", "GET, HEAD, OPTIONS"),))
+    def find(self, request: Request) -> Action:
+        """Return what answers *request*."""
         if request.method not in ("GET", "HEAD"):
-            return not_allowed(("GET", "HEAD", "OPTIONS")) if request.method in METHODS else status_page(501)
-        found = self.files.find(request.path)
+            return always(other_method(request.method, ("GET", "HEAD", "OPTIONS")))
+        return self.answer
+
+    def answer(self, request: Request) -> Answer:
+        """Return the answer to *request*, by what is there now."""
+        found, asked, coding = self._find(request.path), request.fields, ""
         if isinstance(found, Folder):
-            return listing(found)
-        if isinstance(found, Elsewhere):
-            query = f"?{request.query}" if request.query else ""
-            return with_fields(status_page(301), ("Location", found.location + query))
+            return listing(found, request.query)
         if isinstance(found, Nothing):
-            return status_page(found.status)
-        return self._file(request, found)
+            query = f"?{request.query}" if request.query else ""
+            return status_page(found.status, *([("Location", found.location + query)] if found.location else []))
+        kind, changed = found.kind, found.file.info.st_mtime_ns
+        if "accept-encoding" in asked and _COMPRESSIBLE.match(kind):
+            path = request.path + ("index.html" if request.path.endswith("/") else "")
+            for each in accepted(asked["accept-encoding"]):
+                sibling = self._find(path + CODINGS[each])
+                if isinstance(sibling, Kept) and sibling.file.info.st_mtime_ns >= changed:
+                    found, coding = sibling, each
+                    break
+        answer = found.answers.get(coding) or found.answers.setdefault(coding, whole(found.file, kind, coding))
+        return answer if asked.keys().isdisjoint(_CONDITIONS) else conditional(request, found.file, answer)
 
-    def _file(self, request: Request, file: File) -> Answer:
-        kind, fields, coding = file.content_type, [], ""
-        if _COMPRESSIBLE.match(kind):
-            fields.append(("Vary", "Accept-Encoding"))
-            file, coding = self._sibling(request, file)
-            if coding:
-                fields.append(("Content-Encoding", coding))
-        tag = f'"{file.changed_ns:x}-{file.size:x}{coding and "-" + coding}"'
-        changed = file.changed_ns // 1_000_000_000
-        fields += [("ETag", tag), ("Last-Modified", formatdate(changed, usegmt=True)), ("Accept-Ranges", "bytes")]
-        status = judge(request, tag, changed)
-        if status:
-            file.close()
-            return Answer(304, fields=tuple(fields)) if status == 304 else status_page(status)
-        ranges = wanted(request, file.size, tag, changed)
-        if ranges is None:
-            return Answer(200, body_of(file, [(0, file.size)]), kind, tuple(fields))
-        if not ranges:
-            file.close()
-            return with_fields(status_page(416), ("Content-Range", f"bytes */{file.size}"))
-        if len(ranges) == 1:
-            fields.append(("Content-Range", content_range(*ranges[0], file.size)))
-            return Answer(206, body_of(file, [ranges[0]]), kind, tuple(fields))
-        pieces: list[bytes | tuple[int, int]] = []
-        for each in ranges:
-            part = f"\r\n--{_BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Range: {content_range(*each, file.size)}\r\n\r\n"
-            pieces += [part.encode(), each]
-        pieces.append(f"\r\n--{_BOUNDARY}--\r\n".encode())
-        return Answer(206, body_of(file, pieces), f"multipart/byteranges; boundary={_BOUNDARY}", tuple(fields))
+    def _find(self, path: str) -> Kept | Folder | Nothing:
+        kept = self._kept.get(path)
+        if kept is not None and kept.file.is_current:
+            return kept
+        self._kept.pop(path, None)
+        found = self.files.find(path)
+        if not isinstance(found, File):
+            return found
+        if len(self._kept) >= FILES_KEPT:
+            self.close()
+        kept = self._kept[path] = Kept(found, content_type(os.path.splitext(os.fsdecode(found.path))[1]))
+        return kept
 
-    def _sibling(self, request: Request, file: File) -> tuple[File, str]:
-        """Return the compressed form of *file* that the client likes and that is no older, else the file itself."""
-        accepted = acceptable(request.fields.get("accept-encoding", ""))
-        path = request.path + ("index.html" if request.path.endswith("/") else "")
-        for coding, suffix in CODINGS.items():
-            if coding in accepted:
-                found = self.files.find(path + suffix)
-                if isinstance(found, File):
-                    if found.changed_ns >= file.changed_ns:
-                        file.close()
-                        return found, coding
-                    found.close()
-        return file, ""
+    def close(self) -> None:
+        """Let go the files that are kept."""
+        self._kept.clear()
+
+
+def whole(file: File, kind: str, coding: str) -> Answer:
+    """Return the answer that is all of *file*."""
+    info, fields = file.info, [("Accept-Ranges", "bytes")]
+    if _COMPRESSIBLE.match(kind):
+        fields.append(("Vary", "Accept-Encoding"))
+    if coding:
+        fields.append(("Content-Encoding", coding))
+    fields.append(("ETag", f'"{info.st_mtime_ns:x}-{info.st_size:x}{coding and "-" + coding}"'))
+    fields.append(("Last-Modified", formatdate(info.st_mtime_ns // 1_000_000_000, usegmt=True)))
+    return Answer(200, body_of(file, [(0, info.st_size)]), kind, tuple(fields))
 
 
 def body_of(file: File, pieces: list[bytes | tuple[int, int]]) -> bytes | Pieces:
-    """Return a body of these pieces of *file*, which belongs to it from now on."""
-    body = Pieces(file, file.fd, pieces)
+    """Return a body of these pieces of *file*."""
+    body = Pieces(file, pieces)
     if body.size > INLINE_BYTES:
         return body
-    try:
-        read = [piece if isinstance(piece, bytes) else _read(file.fd, *piece) for piece in pieces]
-    finally:
-        file.close()
+    read = [piece if isinstance(piece, bytes) else _read(file.fd, *piece) for piece in pieces]
     return b"".join(read)
 
 
@@ -115,16 +128,38 @@ def _read(fd: int, offset: int, count: int) -> bytes:
     return data
 
 
-def judge(request: Request, tag: str, changed: int) -> int:
-    """Return the status that the request's conditions lead to, in the order of RFC 9110, 13.2.2; 0: they are met."""
-    fields = request.fields
+def conditional(request: Request, file: File, answer: Answer) -> Answer:
+    """Return what *answer* becomes by the conditions and ranges of *request*."""
+    size, changed = file.info.st_size, file.info.st_mtime_ns // 1_000_000_000
+    tag = dict(answer.fields)["ETag"]
+    status = judge(request.fields, tag, changed)
+    if status:
+        return Answer(304, fields=answer.fields) if status == 304 else status_page(status)
+    ranges = wanted(request, size, tag, changed)
+    if ranges is None:
+        return answer
+    if not ranges:
+        return status_page(416, ("Content-Range", f"bytes */{size}"))
+    said = [f"bytes {offset}-{offset + count - 1}/{size}" for offset, count in ranges]
+    if len(ranges) == 1:
+        return Answer(206, body_of(file, [*ranges]), answer.content_type, (*answer.fields, ("Content-Range", said[0])))
+    pieces: list[bytes | tuple[int, int]] = []
+    for each, where in zip(ranges, said, strict=True):
+        head = f"\r\n--{_BOUNDARY}\r\nContent-Type: {answer.content_type}\r\nContent-Range: {where}\r\n\r\n"
+        pieces += [head.encode(), each]
+    pieces.append(f"\r\n--{_BOUNDARY}--\r\n".encode())
+    return Answer(206, body_of(file, pieces), f"multipart/byteranges; boundary={_BOUNDARY}", answer.fields)
+
+
+def judge(fields: dict[str, str], tag: str, changed: int) -> int:
+    """Return the status that a request's conditions lead to, in the order of RFC 9110, 13.2.2; 0: they are met."""
     if (match := fields.get("if-match")) is not None:
-        if match.strip() != "*" and tag not in tags(match):
+        if match.strip() != "*" and tag not in _TAG.findall(match):
             return 412
     elif (date := moment(fields.get("if-unmodified-since"))) is not None and changed > date:
         return 412
     if (none := fields.get("if-none-match")) is not None:  # compared weakly: RFC 9110, 13.1.2
-        return 304 if none.strip() == "*" or tag in [each.removeprefix("W/") for each in tags(none)] else 0
+        return 304 if none.strip() == "*" or tag in [each.removeprefix("W/") for each in _TAG.findall(none)] else 0
     if (date := moment(fields.get("if-modified-since"))) is not None and changed <= date:
         return 304
     return 0
@@ -153,31 +188,53 @@ def wanted(request: Request, size: int, tag: str, changed: int) -> list[tuple[in
     return found
 
 
-def content_range(offset: int, count: int, size: int) -> str:
-    """Return the field of that name for one range."""
-    return f"bytes {offset}-{offset + count - 1}/{size}"
-
-
-def tags(value: str) -> list[str]:
-    """Return the entity tags of a list, weak ones with their `W/`."""
-    return re.findall(r'(?:W/)?"[^"]*"', value)
-
-
 def moment(value: str | None) -> int | None:
     """Return the seconds since the epoch that a date says; None: it is none."""
-    if value is None:
-        return None
     try:
-        date = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(value or "")
         return int(date.replace(tzinfo=date.tzinfo or UTC).timestamp())
     except (ValueError, OverflowError, IndexError):
         return None
 
 
-def acceptable(value: str) -> set[str]:
-    """Return the codings of `CODINGS` that an Accept-Encoding field allows (RFC 9110, 12.5.3)."""
-    allowed: dict[str, bool] = {}
+def accepted(value: str) -> list[str]:
+    """Return those of `CODINGS` that an Accept-Encoding field likes no less than none, the best first (RFC 9110, 12.5.3)."""
+    quality: dict[str, float] = {}
     for each in value.lower().split(","):
-        name, _, quality = each.partition(";")
-        allowed[name.strip()] = not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", quality)
-    return {coding for coding in CODINGS if allowed.get(coding, allowed.get("*", False))}
+        name, _, weight = each.partition(";")
+        match = _QUALITY.fullmatch(weight)
+        quality[name.strip()] = float(match[1]) if match else 1.0
+    likes = {coding: quality.get(coding, quality.get("*", 0.0)) for coding in CODINGS}
+    least = max(quality.get("identity", 0.0), 0.001)
+    return sorted((coding for coding in CODINGS if likes[coding] >= least), key=lambda coding: -likes[coding])
+
+
+#: By what a query sorts a listing: entries, each a name and what it is.
+_ORDERS: dict[str, Callable[[tuple[bytes, os.stat_result]], Any]] = {
+    "name": lambda entry: (os.fsdecode(entry[0]).casefold(), entry[0]),
+    "size": lambda entry: entry[1].st_size,
+    "date": lambda entry: entry[1].st_mtime_ns,
+}
+
+
+def listing(folder: Folder, query: str = "") -> Answer:
+    """Return the page for *folder*: directories first; by name, or as *query* says: `size`, or `-size` for the reverse."""
+    entries = sorted(folder.entries, key=_ORDERS.get(query.removeprefix("-"), _ORDERS["name"]), reverse=query.startswith("-"))
+    names = (f'<th class="{each}"><a href="?{"-" * (query == each)}{each}">{each.title()}</a></th>' for each in _ORDERS)
+    rows = ['<tr><td><a href="../">../</a></td><td></td><td class="date"></td></tr>'] if folder.path != "/" else []
+    for name, info in sorted(entries, key=lambda entry: not stat.S_ISDIR(entry[1].st_mode)):
+        slash, size = ("/", "") if stat.S_ISDIR(info.st_mode) else ("", size_for_people(info.st_size))
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.st_mtime))
+        # Everything but letters, digits and `_.-~` is escaped in the link: no name is taken for a scheme.
+        link = f'<a href="{quote_from_bytes(name, safe="")}{slash}">{escape(os.fsdecode(name))}{slash}</a>'
+        rows.append(f'<tr><td>{link}</td><td class="size">{size}</td><td class="date">{changed}</td></tr>')
+    note = f"Only {len(entries)} entries are shown." if folder.is_cut else "" if entries else "Nothing is here."
+    return page(200, escape(folder.path), "\n".join(("<table>", f"<tr>{''.join(names)}</tr>", *rows, f"</table><p>{note}</p>")))
+
+
+def size_for_people(size: int) -> str:
+    """Return *size* with a unit, to two digits or as whole numbers: "17 B", "1.5 KiB", "230 MiB"."""
+    amount, unit = float(size), 0
+    while amount >= 1000 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.1f} {_UNITS[unit]}" if unit and amount < 10 else f"{amount:.0f} {_UNITS[unit]}"
