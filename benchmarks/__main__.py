@@ -18,7 +18,9 @@ from benchmarks import load, machine, report
 from benchmarks.rows import ROWS, Row, missing, settle
 
 QUICK_SCALE, QUICK_ROUNDS = 0.1, 2
-QUICK_CONTESTANTS = frozenset({"ours", "ours, idle deadline", "by hand", "uvloop", "asyncio", "asyncio streams", "attrs"})
+QUICK_CONTESTANTS = frozenset(
+    {"ours", "ours, idle deadline", "ours, Reactor and Stream", "by hand", "uvloop", "asyncio", "asyncio streams", "attrs"}
+)
 
 
 def parse() -> argparse.Namespace:

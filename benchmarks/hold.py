@@ -29,7 +29,7 @@ from reactor import CloseKind, CloseReason, Codec, Lines, MessageStream, Reactor
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CHUNK = b"x" * 16384
-FILL_SECONDS, MEASURE_SECONDS = 25.0, 4.0
+FILL_SECONDS_MAX, FULL_SECONDS, MEASURE_SECONDS = 120.0, 5.0, 4.0
 DEADLINE_SECONDS, DRIP_SECONDS = 5.0, 1.0
 
 
@@ -138,14 +138,15 @@ def slow(count: int, rounds: int) -> bool:
 
 
 def fill(socks: list[socket.socket]) -> int:
-    """Say on each as much as anybody takes, for so long at most; return the bytes."""
+    """Say on each as much as anybody takes, until nobody has taken anything for some seconds; return the bytes."""
     begun = moved = time.monotonic()
     total = 0
-    while (now := time.monotonic()) - begun < FILL_SECONDS and now - moved < 1.0:
+    while (now := time.monotonic()) - begun < FILL_SECONDS_MAX and now - moved < FULL_SECONDS:
         for sock in socks:
             with contextlib.suppress(BlockingIOError):
                 total += sock.send(CHUNK)
                 moved = time.monotonic()
+        time.sleep(0.01)
     return total
 
 

@@ -1,158 +1,61 @@
-"""The Reactor pattern: one thread, one selector, and handler classes that you subclass."""
+"""The Reactor pattern: one thread, one selector, and handler classes that you subclass.
 
-from reactor.acceptor import Acceptor
-from reactor.addresses import Address, AddressLike, Inet, Unix
-from reactor.addresses import parse as parse_address
-from reactor.budget import MemoryBudget
-from reactor.codecs import Chunks, Codec, Mapped
-from reactor.connector import Connector
-from reactor.counted import Fixed, LengthPrefixed, Netstring, Varint
-from reactor.delimited import Lines, Until
-from reactor.dialer import Dial
-from reactor.errors import (
-    AddressError,
-    AddressInUse,
-    AlreadyRunning,
-    Attempt,
-    BadMessage,
-    BufferOverflow,
-    CloseKind,
-    CloseReason,
-    ConnectError,
-    ConnectTimeout,
-    DelayError,
-    FileShrank,
-    ForkedReactor,
-    FrameTooLong,
-    FrameTruncated,
-    FramingError,
-    HandlerReused,
-    IllegalMove,
-    ListenError,
-    LookupFailed,
-    NameNotFound,
-    NotConnected,
-    NotSent,
-    PoolFull,
-    ProxyError,
-    ReactorClosed,
-    ReactorError,
-    StreamBusy,
-    StreamClosed,
-    Unsupported,
-    UsageError,
-    WrongThread,
-)
-from reactor.handler import Cancellable, Handler
-from reactor.hosting import Hosted, hosted
-from reactor.instruments import Instrument
-from reactor.loop import ErrorContext, Loop
-from reactor.messages import MessageStream
-from reactor.options import ConnectOptions, Keepalive, Limits, ListenOptions, ThreadOptions
-from reactor.overrides import OverrideResolver
-from reactor.pipes import Feed, Pipe
-from reactor.poller import READ, WRITE
-from reactor.pool import Pool
-from reactor.proxies import HttpConnect, Proxy
-from reactor.rates import RateGroup, RateLimit
-from reactor.reactor import Reactor
-from reactor.reconnector import Backoff, Reconnector
-from reactor.report import Stats
-from reactor.resolver import Resolver, SystemResolver
-from reactor.signals import SignalHandle
-from reactor.socks5 import Socks5
-from reactor.stream import Stream
-from reactor.system import System
-from reactor.threads import ThreadCall
-from reactor.timers import Timer
-from reactor.watchdog import Stall, Watchdog
+A module is loaded when one of its names is first asked for, so that a program pays for what it uses. What type checkers
+read stands in `__init__.pyi`.
+"""
 
-__all__ = [
-    "READ",
-    "WRITE",
-    "Acceptor",
-    "Address",
-    "AddressError",
-    "AddressInUse",
-    "AddressLike",
-    "AlreadyRunning",
-    "Attempt",
-    "Backoff",
-    "BadMessage",
-    "BufferOverflow",
-    "Cancellable",
-    "Chunks",
-    "CloseKind",
-    "CloseReason",
-    "Codec",
-    "ConnectError",
-    "ConnectOptions",
-    "ConnectTimeout",
-    "Connector",
-    "DelayError",
-    "Dial",
-    "ErrorContext",
-    "Feed",
-    "FileShrank",
-    "Fixed",
-    "ForkedReactor",
-    "FrameTooLong",
-    "FrameTruncated",
-    "FramingError",
-    "Handler",
-    "HandlerReused",
-    "Hosted",
-    "HttpConnect",
-    "IllegalMove",
-    "Inet",
-    "Instrument",
-    "Keepalive",
-    "LengthPrefixed",
-    "Limits",
-    "Lines",
-    "ListenError",
-    "ListenOptions",
-    "LookupFailed",
-    "Loop",
-    "Mapped",
-    "MemoryBudget",
-    "MessageStream",
-    "NameNotFound",
-    "Netstring",
-    "NotConnected",
-    "NotSent",
-    "OverrideResolver",
-    "Pipe",
-    "Pool",
-    "PoolFull",
-    "Proxy",
-    "ProxyError",
-    "RateGroup",
-    "RateLimit",
-    "Reactor",
-    "ReactorClosed",
-    "ReactorError",
-    "Reconnector",
-    "Resolver",
-    "SignalHandle",
-    "Socks5",
-    "Stall",
-    "Stats",
-    "Stream",
-    "StreamBusy",
-    "StreamClosed",
-    "System",
-    "SystemResolver",
-    "ThreadCall",
-    "ThreadOptions",
-    "Timer",
-    "Unix",
-    "Unsupported",
-    "Until",
-    "UsageError",
-    "Varint",
-    "Watchdog",
-    "WrongThread",
-    "hosted",
-    "parse_address",
-]
+from importlib import import_module
+
+_MODULES = {
+    "acceptor": "Acceptor",
+    "addresses": "Address AddressLike Inet Unix parse_address",
+    "budget": "MemoryBudget",
+    "codecs": "Chunks Codec Mapped",
+    "connector": "Connector",
+    "counted": "Fixed LengthPrefixed Netstring Varint",
+    "delimited": "Lines Until",
+    "dialer": "Dial",
+    "errors": (
+        "AddressError AddressInUse AlreadyRunning Attempt BadMessage BufferOverflow CloseKind CloseReason "
+        "ConnectError ConnectTimeout DelayError FileShrank ForkedReactor FrameTooLong FrameTruncated FramingError "
+        "HandlerReused IllegalMove ListenError LookupFailed NameNotFound NotConnected NotSent PoolFull ProxyError "
+        "ReactorClosed ReactorError StreamBusy StreamClosed Unsupported UsageError WrongThread"
+    ),
+    "handler": "Cancellable Handler",
+    "hosting": "Hosted hosted",
+    "instruments": "Instrument",
+    "loop": "ErrorContext Loop",
+    "messages": "MessageStream",
+    "options": "ConnectOptions Keepalive Limits ListenOptions SocketOptions ThreadOptions",
+    "overrides": "OverrideResolver",
+    "pipes": "Feed Pipe",
+    "poller": "READ WRITE",
+    "pool": "Pool",
+    "proxies": "HttpConnect Proxy",
+    "rates": "RateGroup RateLimit",
+    "reactor": "Reactor",
+    "reconnector": "Backoff Reconnector",
+    "report": "Stats",
+    "resolver": "Resolver SystemResolver",
+    "signals": "SignalHandle",
+    "socks5": "Socks5",
+    "stream": "Stream",
+    "system": "System",
+    "threads": "ThreadCall",
+    "timers": "Timer",
+    "watchdog": "Stall Watchdog",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605  # the stub has it written out
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

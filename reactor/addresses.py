@@ -164,7 +164,9 @@ def from_kernel(family: int, raw: Any) -> Address:
 
     An IPv4 peer of a dual-stack socket (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) is shown as what it is: IPv4.
     """
-    if family in (socket.AF_INET, socket.AF_INET6):
+    if family == socket.AF_INET:
+        return Inet(*raw)
+    if family == socket.AF_INET6:
         host, port, flow, scope = (*raw, 0, 0)[:4]
         if host.startswith(IPV4_MAPPED) and "." in host:
             host = host.removeprefix(IPV4_MAPPED)
@@ -180,3 +182,7 @@ def to_kernel(address: Address) -> Any:
     if address.family == socket.AF_INET6:
         return (address.host, address.port, address.flow, address.scope)
     return (address.host, address.port)
+
+
+#: What `reactor` calls it.
+parse_address = parse

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
+from socket import AF_INET6, inet_ntop, inet_pton
 
 import attrs
 
@@ -19,8 +19,8 @@ def network_of(peer: Address) -> str:
         return "unix"
     if ":" not in peer.host:
         return peer.host
-    host = peer.host.partition("%")[0]
-    return str(ipaddress.IPv6Network((host, IPV6_BITS), strict=False))
+    network = inet_pton(AF_INET6, peer.host.partition("%")[0])[: IPV6_BITS // 8]
+    return f"{inet_ntop(AF_INET6, network.ljust(16, bytes(1)))}/{IPV6_BITS}"
 
 
 @attrs.define(eq=False)

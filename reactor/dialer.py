@@ -22,7 +22,6 @@ from reactor.failure import failure, no_answer
 from reactor.handler import Cancellable, Handler, Sponsor
 from reactor.options import CONNECT_OPTIONS, ConnectOptions
 from reactor.poller import READ
-from reactor.proxies import Negotiation, Proxy
 from reactor.race import Race, interleave
 from reactor.resolver import Found, not_found
 from reactor.states import DIALING, LIFE, Dialing, DialingEvent, Life, LifeEvent, move
@@ -31,6 +30,7 @@ from reactor.timers import Timer
 from reactor.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from reactor.proxies import Negotiation, Proxy
     from reactor.reactor import Reactor
 
 _INET = (socket.AF_INET, socket.AF_INET6)

@@ -16,10 +16,10 @@ import attrs
 from reactor.buffers import OnSent
 from reactor.deadlines import Deadlines
 from reactor.poller import READ, WRITE
-from reactor.rates import RateGroup
 
 if TYPE_CHECKING:
     from reactor.pipes import Pipe
+    from reactor.rates import RateGroup
     from reactor.stream import Stream
     from reactor.timers import Timer
 

@@ -16,6 +16,7 @@ import attrs
 from reactor.addresses import Address, AddressLike, Inet, Unix, from_kernel, parse, to_kernel
 from reactor.errors import AddressError, AddressInUse, ListenError, Unsupported, UsageError
 from reactor.options import ListenOptions
+from reactor.sockets import dress
 from reactor.system import System
 
 #: Several sockets that share one free port: how often another one is tried when somebody else has taken it.  # anyio 10
@@ -155,6 +156,7 @@ def _set_options(sock: socket.socket, family: int, dual: bool, options: ListenOp
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+    dress(sock, options)  # before it listens: the window's scale is told in the handshake (tcp(7), SO_RCVBUF)
 
 
 def _listen_unix(system: System, target: Unix, options: ListenOptions) -> Listening:

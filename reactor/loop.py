@@ -484,7 +484,7 @@ class Loop:
 
         On an exception the socket is left alone. A promised handler is to be closed then; another one is spent.
         """
-        if not isinstance(cast("object", handler), Handler):
+        if not isinstance(handler, Handler):
             raise UsageError(f"a handler is an instance of a Handler subclass, not {handler!r}")
         if sock.fileno() < 0:
             raise UsageError(f"{type(handler).__name__} was given a socket that is closed")

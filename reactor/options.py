@@ -58,24 +58,85 @@ class Limits:
     #: Seconds from the connection's beginning, until `on_timeout("lifetime")`.
     lifetime: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
 
-    @property
-    def timeouts(self) -> tuple[tuple[str, float | None], ...]:
-        """Each deadline's kind, and its seconds."""
-        return (
+    #: Each deadline that is set: its kind, and its seconds. Made once, since each stream asks.
+    timeouts: tuple[tuple[str, float], ...] = attrs.field(init=False, repr=False, eq=False, default=())
+
+    def __attrs_post_init__(self) -> None:
+        if not self.low <= self.high <= self.hard:
+            raise UsageError(f"Limits need low <= high <= hard, not {self.low}, {self.high}, {self.hard}")
+        kinds = (
             ("idle", self.idle_timeout),
             ("read", self.read_timeout),
             ("write", self.write_timeout),
             ("lifetime", self.lifetime),
         )
-
-    def __attrs_post_init__(self) -> None:
-        if not self.low <= self.high <= self.hard:
-            raise UsageError(f"Limits need low <= high <= hard, not {self.low}, {self.high}, {self.hard}")
+        object.__setattr__(self, "timeouts", tuple((kind, value) for kind, value in kinds if value is not None))
 
 
 @attrs.frozen(kw_only=True)
-class ListenOptions:
-    """How a listening socket is made, and how much it accepts.
+class Keepalive:
+    """Have the kernel find out that a silent peer is gone: after *idle* seconds of silence it asks, *count* times.
+
+    Where a platform cannot set one of the three, its own value holds.
+
+    Raises:
+        UsageError: one is not a whole number from 1 on, or more than Linux takes: 32767 seconds, 127 questions.
+    """
+
+    #: Seconds without a byte until the peer is asked for the first time.  # Linux 7200, Go 15
+    idle: int = attrs.field(default=60, validator=_positive)
+    #: Seconds between one question and the next.  # Linux 75, Go 15
+    interval: int = attrs.field(default=15, validator=_positive)
+    #: Questions without an answer until the connection ends, with `ETIMEDOUT`.  # Linux, Go 9
+    count: int = attrs.field(default=4, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if max(self.idle, self.interval) > KEEPALIVE_SECONDS_MAX or self.count > KEEPALIVE_COUNT_MAX:
+            raise UsageError(f"{self!r}: more than {KEEPALIVE_SECONDS_MAX} seconds, or {KEEPALIVE_COUNT_MAX} questions")
+
+
+@attrs.frozen(kw_only=True)
+class SocketOptions:
+    """What the kernel is to do for TCP connections, made or accepted. Nothing is set that is not asked for.
+
+    Raises:
+        UsageError: an option has a value that it cannot have.
+        Unsupported: an option that this platform does not have.
+    """
+
+    #: Ask silent peers whether they live.  # off, as the kernel has it
+    keepalive: Keepalive | None = None
+    #: TCP_USER_TIMEOUT: seconds that sent bytes may stay unacknowledged until the connection ends (RFC 5482; Linux).
+    user_timeout: float | None = attrs.field(default=None)
+    #: TCP_NOTSENT_LOWAT: about how many bytes the kernel queues beyond what it has sent; the rest waits in the stream, whose
+    #: marks then tell how far behind the peer is (Linux, macOS).  # trio 16384
+    notsent_lowat: int | None = attrs.field(default=None)
+    #: SO_SNDBUF and SO_RCVBUF: bytes of the kernel's own buffers, which then do not grow with the path any more (tcp(7)).
+    send_buffer: int | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    receive_buffer: int | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+
+    @user_timeout.validator
+    def _check_user_timeout(self, _: object, value: float | None) -> None:
+        if value is None:
+            return
+        name = f"{type(self).__name__}.user_timeout"
+        if not 0 < seconds(value, name) < USER_TIMEOUT_SECONDS_MAX:
+            raise UsageError(f"{name} is above 0 seconds, and less than 24 days, not {value!r}")
+        if not hasattr(socket, "TCP_USER_TIMEOUT"):
+            raise Unsupported(f"{name}: this platform has no TCP_USER_TIMEOUT")
+
+    @notsent_lowat.validator
+    def _check_notsent_lowat(self, field: attrs.Attribute[int], value: int | None) -> None:
+        if value is None:
+            return
+        _positive(self, field, value)
+        if not hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            raise Unsupported(f"{type(self).__name__}.notsent_lowat: this platform has no TCP_NOTSENT_LOWAT")
+
+
+@attrs.frozen(kw_only=True)
+class ListenOptions(SocketOptions):
+    """How a listening socket is made, and how much it accepts. What `SocketOptions` say, its connections inherit.
 
     Raises:
         UsageError: an option has a value that it cannot have.
@@ -114,28 +175,6 @@ class ListenOptions:
             raise UsageError(f'ListenOptions.on_exhaustion is "backoff" or "shed", not {value!r}')
 
 
-@attrs.frozen(kw_only=True)
-class Keepalive:
-    """Have the kernel find out that a silent peer is gone: after *idle* seconds of silence it asks, *count* times.
-
-    Where a platform cannot set one of the three, its own value holds.
-
-    Raises:
-        UsageError: one is not a whole number from 1 on, or more than Linux takes: 32767 seconds, 127 questions.
-    """
-
-    #: Seconds without a byte until the peer is asked for the first time.  # Linux 7200, Go 15
-    idle: int = attrs.field(default=60, validator=_positive)
-    #: Seconds between one question and the next.  # Linux 75, Go 15
-    interval: int = attrs.field(default=15, validator=_positive)
-    #: Questions without an answer until the connection ends, with `ETIMEDOUT`.  # Linux, Go 9
-    count: int = attrs.field(default=4, validator=_positive)
-
-    def __attrs_post_init__(self) -> None:
-        if max(self.idle, self.interval) > KEEPALIVE_SECONDS_MAX or self.count > KEEPALIVE_COUNT_MAX:
-            raise UsageError(f"{self!r}: more than {KEEPALIVE_SECONDS_MAX} seconds, or {KEEPALIVE_COUNT_MAX} questions")
-
-
 LocalLike: TypeAlias = "AddressLike | list[AddressLike] | tuple[Inet, ...] | None"
 
 
@@ -155,13 +194,13 @@ def _locals(given: LocalLike) -> tuple[Inet, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class ConnectOptions:
+class ConnectOptions(SocketOptions):
     """How a connection is made.
 
     Raises:
         UsageError: an option has a value that it cannot have.
         AddressError: *local* does not parse.
-        Unsupported: *user_timeout*, where there is no such thing.
+        Unsupported: an option that this platform does not have.
     """
 
     #: Only addresses of this family: `socket.AF_INET` or `socket.AF_INET6`; 0 for both.
@@ -173,12 +212,8 @@ class ConnectOptions:
     attempt_delay: float = attrs.field(default=0.25)
     #: Seconds that one address has; None: as long as there is time.  # curl 0.2 s for the first, then the rest
     attempt_timeout: float | None = attrs.field(default=None)
-    #: Ask silent peers whether they live.  # off, as the kernel has it
-    keepalive: Keepalive | None = None
     #: TCP_NODELAY: do not hold small writes back until the last one is acknowledged.  # asyncio, Go on
     nodelay: bool = True
-    #: TCP_USER_TIMEOUT: seconds that sent bytes may stay unacknowledged until the connection ends (RFC 5482; Linux).
-    user_timeout: float | None = attrs.field(default=None)
     #: Seconds for which the address that won is tried first, the next time that the same name is connected to; 0: not.
     remember: float = attrs.field(default=0.0, validator=_seconds)
 
@@ -198,15 +233,6 @@ class ConnectOptions:
     def _check_attempt_timeout(self, _: object, value: float | None) -> None:
         if value is not None and seconds(value, "ConnectOptions.attempt_timeout") <= 0:
             raise UsageError(f"ConnectOptions.attempt_timeout is above 0 seconds, not {value!r}")
-
-    @user_timeout.validator
-    def _check_user_timeout(self, _: object, value: float | None) -> None:
-        if value is None:
-            return
-        if not 0 < seconds(value, "ConnectOptions.user_timeout") < USER_TIMEOUT_SECONDS_MAX:
-            raise UsageError(f"ConnectOptions.user_timeout is above 0 seconds, and less than 24 days, not {value!r}")
-        if not hasattr(socket, "TCP_USER_TIMEOUT"):
-            raise Unsupported("ConnectOptions.user_timeout: this platform has no TCP_USER_TIMEOUT")
 
 
 #: The defaults, shared by everything that is given nothing else.

@@ -125,12 +125,21 @@ class Feed:
         self._finish(error or NotSent("the connection was closed"))
 
     def _pump(self) -> None:
+        """Take some chunks, which are sent together; then wait for room, or for the next pass."""
+        stream = self._stream
+        with stream.corked():
+            self._take_some()
+        if self._is_over:
+            return
+        if stream.buffered > stream.limits.high:
+            self._waits = True
+        else:
+            stream.call_soon(self._pump)
+
+    def _take_some(self) -> None:
         stream = self._stream
         for _ in range(FEED_CHUNKS_PER_PASS):
-            if self._is_over:
-                return
-            if stream.buffered > stream.limits.high:
-                self._waits = True
+            if self._is_over or stream.buffered > stream.limits.high:
                 return
             try:
                 chunk = next(self._chunks)
@@ -144,7 +153,6 @@ class Feed:
             if not stream.is_writable or not stream.write(chunk):
                 self._finish(NotSent("the stream takes nothing more"))
                 return
-        stream.call_soon(self._pump)
 
     def _finish(self, error: BaseException | None) -> None:
         """Have the iterable be closed, and whoever waits for the last byte be told, if it will not come."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from reactor.acceptor import Acceptor
 from reactor.addresses import Address, AddressLike
-from reactor.budget import MemoryBudget, Treasurer
 from reactor.dialer import Dial, dial
 from reactor.errors import SHUTDOWN
 from reactor.handler import Handler
@@ -26,7 +25,6 @@ from reactor.options import (
     ThreadOptions,
 )
 from reactor.poller import describe
-from reactor.proxies import Proxy
 from reactor.race import Winners
 from reactor.report import Stats
 from reactor.resolver import Resolver, SystemResolver
@@ -34,6 +32,10 @@ from reactor.signals import SignalHandle, Signals, interruptible
 from reactor.states import Life
 from reactor.threads import ThreadCall, Threads
 from reactor.timers import Timer, seconds
+
+if TYPE_CHECKING:
+    from reactor.budget import MemoryBudget, Treasurer
+    from reactor.proxies import Proxy
 
 T = TypeVar("T")
 
@@ -75,6 +77,8 @@ class Reactor(Loop):
         self._signals = Signals(self)
         self._threads = Threads(self, self.threads)
         if self.budget is not None:
+            from reactor.budget import Treasurer  # loaded already
+
             self._treasurer = Treasurer(self, self.budget)
             self._treasurer.start()
 

@@ -1,4 +1,4 @@
-"""Sockets that are to connect: `ConnectOptions` set on them, under names that differ from platform to platform.
+"""Sockets that are to connect, or to be connected to: options set on them, under names that differ between platforms.
 
 What is set here stays for the connection's life. Who connects is not known here; the caller owns the socket.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reactor.addresses import Inet
 
 if TYPE_CHECKING:
-    from reactor.options import ConnectOptions, Keepalive
+    from reactor.options import ConnectOptions, Keepalive, SocketOptions
     from reactor.system import System
 
 #: ip(7): choose the port when connecting, so that it need be free for this one target only. Python names it from 3.12 on.
@@ -38,18 +38,33 @@ def prepare(system: System, sock: socket.socket, family: int, options: ConnectOp
     """
     if family not in (socket.AF_INET, socket.AF_INET6):
         return
+    if options.nodelay:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    dress(sock, options)
+    if options.local:
+        _bind(system, sock, family, options.local)
+
+
+def dress(sock: socket.socket, options: SocketOptions) -> None:
+    """Set on a TCP socket what *options* say; those that a listening one accepts inherit it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     try:
-        if options.nodelay:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if options.keepalive is not None:
             _keep_alive(sock, options.keepalive)
         if options.user_timeout is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(options.user_timeout * 1000)))
+        if options.notsent_lowat is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, options.notsent_lowat)
+        if options.send_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
+        if options.receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer)
     except OSError as error:
         raise OSError(error.errno, f"cannot set socket options: {error.strerror}") from error
-    if options.local:
-        _bind(system, sock, family, options.local)
 
 
 def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:

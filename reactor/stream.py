@@ -40,7 +40,6 @@ from reactor.handler import Handler
 from reactor.options import LIMITS, Limits
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
-from reactor.rates import RateGroup, RateLimit
 from reactor.sending import offer
 from reactor.states import (
     PRESSURE,
@@ -61,6 +60,7 @@ from reactor.timers import Timer, seconds
 if TYPE_CHECKING:
     from socket import socket
 
+    from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
 #: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
@@ -359,6 +359,8 @@ class Stream(Handler):
         Raises:
             NotConnected: there is no connection.
         """
+        from reactor.rates import RateGroup, RateLimit  # loaded already, by whoever has made one
+
         self._check_open(may_end=True)
         self._more().limit(*(RateGroup(each) if isinstance(each, RateLimit) else each for each in (read, write)))
         self.refresh()
@@ -470,7 +472,7 @@ class Stream(Handler):
             if extras is not None:
                 extras.deadlines.moved = self.reactor.time()
             if sent != len(held):
-                self._keep(held, sent)
+                self._keep(held, sent, was_seen=True)
             elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
                 self._pulse()
         else:
@@ -513,7 +515,7 @@ class Stream(Handler):
         self.on_connect()
         if self._life is Life.LIVE:
             for kind, value in self.limits.timeouts:
-                if value is not None and not self._more().deadlines.has(kind):
+                if not self._more().deadlines.has(kind):
                     self.deadline(kind, value)
 
     @property
@@ -567,11 +569,12 @@ class Stream(Handler):
         was = self._reading
         self._reading = move(READING, was, ReadingEvent.END)
         self._close_if_over()
-        self.refresh()
         if was is Reading.FLOWING:
             if self._extras is None or not self._extras.ended():
                 self.on_end()
             self._close_if_over()
+        if self._life is Life.LIVE:  # most are closed by now
+            self.reactor.poller.refresh(self)
 
     def _wind_down(self, reason: CloseReason, delay: float) -> None:
         """Begin, or hasten, a close for *reason*, which has *delay* seconds to send what is queued."""
@@ -579,8 +582,8 @@ class Stream(Handler):
         if self._life is not Life.LIVE:
             return
         self._ending = self._ending or reason
-        if self._writing is Writing.BROKEN:
-            self._close(self._ending)
+        if self._writing is Writing.BROKEN or (self._reading is Reading.ENDED and self._outgoing is None):
+            self._close(self._ending)  # nothing is left to be sent or to be read
             return
         self._reading = move(READING, self._reading, ReadingEvent.DISCARD)
         self._writing = move(WRITING, self._writing, WritingEvent.FINISH)
@@ -642,14 +645,14 @@ class Stream(Handler):
         self.reactor.note_queued(outgoing.size - size)
         return self._queued(outgoing, was_idle, on_sent)
 
-    def _keep(self, data: bytes | Buffer, start: int) -> bool:
-        """Queue what the kernel has not taken of *data*."""
+    def _keep(self, data: bytes | Buffer, start: int, *, was_seen: bool = False) -> bool:
+        """Queue what the kernel has not taken of *data*, all of which may have been seen in the queue."""
         outgoing = self._real_queue()
         outgoing.append(data, start)
         self.reactor.note_queued(outgoing.size)
         if self._extras is not None:
             self._extras.begin_sending(self)
-        return self._check_marks(outgoing)
+        return self._check_marks(outgoing, was_high=was_seen and len(data) > self.limits.high)
 
     def _queued(self, outgoing: Outgoing, was_idle: bool, on_sent: OnSent | None) -> bool:
         """Something has been queued: the one way on, so that every byte meets the marks."""
@@ -665,13 +668,15 @@ class Stream(Handler):
                 return self._writing is not Writing.BROKEN and self._life is Life.LIVE
         return self._check_marks(outgoing)
 
-    def _check_marks(self, outgoing: Outgoing) -> bool:
+    def _check_marks(self, outgoing: Outgoing, *, was_high: bool = False) -> bool:
+        """Act on how much is queued; *was_high*: it was over the high mark a moment ago, and somebody may have seen that."""
         limits = self.limits
         if outgoing.size > limits.hard:
             overflow = BufferOverflow(f"{outgoing.size} bytes queued for {self._peer}; the limit is {limits.hard}")
             self._close(CloseReason(CloseKind.ERROR, overflow), reset=True)
             return False
-        if outgoing.size > limits.high and self._pressure is Pressure.LOW:
+        is_high = outgoing.size > limits.high or (was_high and outgoing.size > limits.low)
+        if is_high and self._pressure is Pressure.LOW:
             self._pressure = move(PRESSURE, self._pressure, PressureEvent.RISE)
             self.call_soon(self._tell_pause)
         self.refresh()
@@ -693,7 +698,7 @@ class Stream(Handler):
             was_high = outgoing.size > self.limits.high
             self._flush(outgoing)
             if self._outgoing is outgoing:
-                self._check_marks(outgoing)
+                self._check_marks(outgoing, was_high=was_high)
             if was_high and outgoing.size <= self.limits.low:
                 self._pulse()
 

@@ -16,10 +16,10 @@ from reactor import errnos
 from reactor.errors import LOCAL_ABORT, CloseKind, CloseReason, ProxyError, as_os_error
 from reactor.handler import Handler
 from reactor.poller import READ, WRITE
-from reactor.proxies import Negotiation
 from reactor.system import close
 
 if TYPE_CHECKING:
+    from reactor.proxies import Negotiation
     from reactor.reactor import Reactor
 
 #: Calls of `recv` in one pass: an answer is read in small pieces, so that none of the target's bytes is taken.

@@ -326,11 +326,11 @@ class Listener(Acceptor):
 class Checked(Reactor):
     """A reactor that notes what went wrong: whatever was raised, but for what was to be."""
 
-    run_: Run
+    wrong: list[BaseException]
 
     def on_error(self, context: ErrorContext) -> None:
         if not isinstance(context.exc, InjectedError):
-            self.run_.wrong.append(context.exc)
+            self.wrong.append(context.exc)
 
 
 @attrs.define(eq=False, repr=False)
@@ -398,7 +398,7 @@ class Run:
             selector = make_selector(host, KINDS[chance.below(len(KINDS))])
             # With `debug`, a loop dispatches by another method than without: two reactors of each kind.
             debug = bool((self.seed + len(self.reactors)) % 2)
-            reactor = self.reactors[name] = Checked(selector=selector, system=host, debug=debug, run_=self)
+            reactor = self.reactors[name] = Checked(selector=selector, system=host, debug=debug, wrong=self.wrong)
             self.heard[name] = 0
             reactor.on_signal(SIGNAL, self.hear, name)
         server = f"{there.addresses[chance.below(2)]}"

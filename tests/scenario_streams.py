@@ -17,12 +17,10 @@ from typing import IO
 import attrs
 
 from reactor import (
-    Acceptor,
     Address,
     CloseKind,
     CloseReason,
     Codec,
-    ErrorContext,
     FramingError,
     LengthPrefixed,
     Limits,
@@ -33,14 +31,14 @@ from reactor import (
     Netstring,
     RateGroup,
     RateLimit,
-    Reactor,
     Stream,
     Varint,
 )
 from reactor.addresses import Inet
-from reactor.testing import Faults, InjectedError, Network, Simulation, Violation
+from reactor.testing import Faults, Network, Simulation, Violation
 from reactor.testing import dice as dice_module
 from reactor.testing.selector import KINDS, make_selector
+from tests.scenario import Checked, Listener
 
 CALLERS = 40
 #: Callers begin within these virtual seconds; after that many the server shuts down, with so much grace.
@@ -328,25 +326,11 @@ class Back(Stream):
 
 
 @attrs.define(eq=False)
-class Listener(Acceptor):
+class Door(Listener):
     """An acceptor that turns away whom it has no room for."""
 
     def on_overload(self, sock: object, peer: Address) -> None:
         self.turn_away(sock, BUSY)  # type: ignore[arg-type]
-
-    def on_exhausted(self, exc: OSError) -> None:
-        pass
-
-
-@attrs.define(eq=False, kw_only=True, repr=False, on_setattr=attrs.setters.NO_OP)
-class Checked(Reactor):
-    """A reactor that notes what went wrong."""
-
-    run_: Run
-
-    def on_error(self, context: ErrorContext) -> None:
-        if not isinstance(context.exc, InjectedError):
-            self.run_.wrong.append(context.exc)
 
 
 @attrs.define(eq=False, repr=False)
@@ -360,7 +344,7 @@ class Run:
     reactors: dict[str, Checked] = attrs.field(init=False, factory=dict)
     plans: list[Plan] = attrs.field(init=False, factory=list)
     callers: list[Caller] = attrs.field(init=False, factory=list)
-    listeners: list[Listener] = attrs.field(init=False, factory=list)
+    listeners: list[Door] = attrs.field(init=False, factory=list)
     group: RateGroup = attrs.field(init=False, factory=lambda: RateGroup(RateLimit(60_000, 4000)))
     meter: Meter = attrs.field(init=False)
     file: IO[bytes] = attrs.field(init=False)
@@ -417,11 +401,13 @@ class Run:
         for name, host in (("callers", here), ("relay", there), ("server", there)):
             selector = make_selector(host, KINDS[chance.below(len(KINDS))])
             budget = BUDGET if name == "server" else None
-            reactor = self.reactors[name] = Checked(selector=selector, system=host, budget=budget, debug=True, run_=self)
+            reactor = self.reactors[name] = Checked(
+                selector=selector, system=host, budget=budget, debug=True, wrong=self.wrong
+            )
             reactor.log = _Silent()  # type: ignore[assignment]
         options = OPTIONS if chance.below(2) else WAIT
-        self.listeners.append(Listener(partial(Worker, self), options).listen(self.reactors["server"], f":{PORT}"))
-        self.listeners.append(Listener(partial(Front, self), WAIT).listen(self.reactors["relay"], f":{RELAY_PORT}"))
+        self.listeners.append(Door(partial(Worker, self), options).listen(self.reactors["server"], f":{PORT}"))
+        self.listeners.append(Door(partial(Front, self), WAIT).listen(self.reactors["relay"], f":{RELAY_PORT}"))
         for number in range(CALLERS):
             self.plans.append(Plan.draw(number, chance))
             caller = Caller(self.plans[-1], self)

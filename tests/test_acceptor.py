@@ -24,6 +24,7 @@ from reactor import (
     Handler,
     HandlerReused,
     Inet,
+    Keepalive,
     Limits,
     ListenOptions,
     UsageError,
@@ -756,6 +757,30 @@ def test_sockets_that_on_accept_keeps_for_itself_are_not_counted(reactor: Watche
 def test_an_acceptor_without_limits_counts_nobody(reactor: Watched) -> None:
     """Counting costs something, and is done where it is asked for."""
     assert reactor.listen(Recorder, "127.0.0.1:0").connections == 0
+
+
+@pytest.mark.kernel("sets options that the simulated kernel does not have")
+def test_accepted_connections_inherit_options(reactor: Watched) -> None:
+    """What a listening socket is told, the kernel does for each connection; it takes buffers twice as large as asked for."""
+    options = ListenOptions(
+        keepalive=Keepalive(idle=7, interval=3, count=2),
+        user_timeout=1.5,
+        notsent_lowat=9000,
+        send_buffer=20_000,
+        receive_buffer=30_000,
+    )
+    factory = Keeping(Hasty)
+    acceptor = reactor.listen(factory, "127.0.0.1:0", options=options)
+    with clients(acceptor):
+        reactor.until(lambda: factory.made)
+        sock = factory.made[0].sock
+        names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT", "TCP_NOTSENT_LOWAT")
+        found = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
+        assert found == [7, 3, 2, 1500, 9000]
+        found = [
+            sock.getsockopt(socket.SOL_SOCKET, getattr(socket, name)) for name in ("SO_KEEPALIVE", "SO_SNDBUF", "SO_RCVBUF")
+        ]
+        assert found == [1, 40_000, 60_000]
 
 
 def test_a_shutdown_serves_those_who_wait(reactor: Watched) -> None:

@@ -643,13 +643,16 @@ def test_localhost_needs_no_resolver_thread(reactor: Watched) -> None:
 
 def test_options_reach_the_socket(reactor: Watched) -> None:
     """Keepalive, user timeout, and no TCP_NODELAY, though a stream would set it."""
-    options = ConnectOptions(keepalive=Keepalive(idle=7, interval=3, count=2), user_timeout=1.5, nodelay=False)
+    options = ConnectOptions(
+        keepalive=Keepalive(idle=7, interval=3, count=2), user_timeout=1.5, notsent_lowat=9000, nodelay=False
+    )
     with listening() as listener:
         handler, plain = Recorder(), Watcher(wants=0)
         reactor.connect(handler, listener.getsockname(), options=options)
         reactor.connect(plain, listener.getsockname())
         reactor.until(lambda: handler.events and plain.is_open)
         tcp = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT, socket.TCP_NODELAY]
+        assert handler.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 9000
         assert [handler.sock.getsockopt(socket.IPPROTO_TCP, option) for option in tcp] == [7, 3, 2, 1500, 0]
         assert handler.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert plain.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,11 +119,31 @@ def test_nothing_but_the_command_line_imports_testing() -> None:
     assert {user for user in users if not user.startswith("testing/")} == {"__main__"}
 
 
-@pytest.mark.parametrize("front", ["__init__", "testing/__init__"])
-def test_only_the_front_re_exports(front: str) -> None:
-    """`__init__` defines nothing of its own, and offers in `__all__` just what it imports, in order."""
-    body = ast.parse((PACKAGE / f"{front}.py").read_text("utf-8")).body
+def test_the_front_loads_what_type_checkers_are_told() -> None:
+    """Each name of the stub's `__all__` is what its module has under that name, and nothing else is offered."""
+    body = ast.parse((PACKAGE / "__init__.pyi").read_text("utf-8")).body
+    homes = {alias.name: node.module for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert sorted(ast.literal_eval(body[-1].value)) == sorted(homes)  # type: ignore[attr-defined]
+    assert reactor.__all__ == sorted(homes)
+    assert set(dir(reactor)) >= set(homes)
+    for name, home in homes.items():
+        assert home is not None
+        assert getattr(reactor, name) is getattr(importlib.import_module(home), name)
+    with pytest.raises(AttributeError, match="module 'reactor' has no attribute 'Protocol'"):
+        reactor.Protocol  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_module_is_loaded_when_one_of_its_names_is_asked_for() -> None:
+    """`import reactor` loads nothing; a class, what it needs."""
+    asked = "import sys, reactor; before = set(sys.modules); reactor.CloseReason; print(*(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True).stdout.split()
+    assert {name for name in loaded if name.startswith("reactor")} == {"reactor.errors"}
+    assert "attrs" in loaded
+
+
+def test_the_front_of_testing_re_exports() -> None:
+    """It defines nothing of its own, and offers in `__all__` just what it imports."""
+    body = ast.parse((PACKAGE / "testing" / "__init__.py").read_text("utf-8")).body
     names = [alias.asname or alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
-    offered = importlib.import_module("reactor" if front == "__init__" else "reactor.testing").__all__
-    assert sorted(names) == sorted(offered)
+    assert sorted(names) == sorted(importlib.import_module("reactor.testing").__all__)
     assert {type(node) for node in body} == {ast.Expr, ast.ImportFrom, ast.Assign}

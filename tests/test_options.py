@@ -61,6 +61,7 @@ def test_connect_options_are_checked() -> None:
         {"attempt_timeout": 0},
         {"user_timeout": 0},
         {"user_timeout": 2**22},
+        {"notsent_lowat": 0},
         {"remember": math.nan},
     ]
     for options in bad:
@@ -79,6 +80,16 @@ def test_the_defaults_of_connecting() -> None:
     assert (options.family, options.local, options.attempt_delay, options.nodelay) == (0, (), 0.25, True)
     assert (options.attempt_timeout, options.keepalive, options.user_timeout, options.remember) == (None, None, None, 0)
     ConnectOptions(family=socket.AF_INET6, attempt_timeout=1, user_timeout=30, keepalive=Keepalive(), attempt_delay=0.01)
+
+
+@pytest.mark.parametrize(
+    "options", [{"send_buffer": 0}, {"receive_buffer": 1.5}, {"user_timeout": -1}, {"notsent_lowat": -1}]
+)
+def test_options_of_accepted_connections_that_cannot_be(options: Any) -> None:
+    """The same as of those that are made; the error says whose option it was."""
+    (name,) = options
+    with pytest.raises(UsageError, match=f"ListenOptions.{name}"):
+        ListenOptions(**options)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +118,10 @@ def test_local_addresses_that_cannot_be(given: Any) -> None:
         ConnectOptions(local=given)
 
 
-def test_a_platform_without_user_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["user_timeout", "notsent_lowat"])
+def test_a_platform_without_an_option(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Where the kernel has no such thing, that is said when it is asked for."""
-    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
-    with pytest.raises(Unsupported, match="TCP_USER_TIMEOUT"):
-        ConnectOptions(user_timeout=1)
+    option = f"TCP_{name.upper()}"
+    monkeypatch.delattr(socket, option)
+    with pytest.raises(Unsupported, match=option):
+        ConnectOptions(**{name: 1})  # type: ignore[arg-type]

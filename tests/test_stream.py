@@ -1182,6 +1182,29 @@ def test_a_queue_that_was_high_inside_a_hook_drains(
     assert len(pair[1].recv(100_000)) == 6000 * chunks
 
 
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_queue_that_was_high_inside_a_hook_drains_from_between_the_marks(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket], chunks: int
+) -> None:
+    """So it is if the kernel took enough to get below the high mark, and not enough to get to the low one."""
+
+    def answer(stream: Recorder) -> None:
+        for _ in range(chunks):
+            stream.write(b"h" * 4_000_000)
+        assert stream.buffered > stream.limits.high
+
+    stream = attach(reactor, pair[0], {"data": answer})
+    stream.limits = Limits(high=4_000_000 * chunks - 1, low=10)
+    pair[1].send(b"x")
+    received = 0
+    while received < 4_000_000 * chunks:
+        reactor.turn()
+        with contextlib.suppress(BlockingIOError):
+            received += len(pair[1].recv(1 << 20))
+    reactor.turn()
+    assert [event for event in stream.events if event != "pause"] == ["connect", "data", "drain"]
+
+
 def test_too_much_inside_a_hook_is_too_much(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """The hard limit holds while bytes are held back, too."""
 

@@ -12,11 +12,11 @@ import socket
 import weakref
 import zlib
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from reactor.testing.recorded import refuse
+from reactor.testing.recorded import Unrecorded, refuse
 
 if TYPE_CHECKING:
     from reactor.testing.replayer import Replayer
@@ -46,7 +46,7 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:  # noqa: C901  
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # on the way out; library and programs cope with it
         return replayer.answer(operation, fd, asked)
 
-    class ReplayedSocket(socket.socket):
+    class ReplayedSocket(Unrecorded):
         __slots__ = ()
 
         def recv(self, size: int, flags: int = 0) -> bytes:
@@ -172,23 +172,6 @@ def replayed_sockets(replayer: Replayer) -> type[socket.socket]:  # noqa: C901  
 
         def __repr__(self) -> str:
             return f"<replayed socket, fd={FACES[self].fd}>"
-
-        # What is refused when it is recorded
-
-        def detach(self) -> int:
-            refuse("detach")
-
-        def dup(self) -> NoReturn:
-            refuse("dup")
-
-        def makefile(self, *_: Any, **__: Any) -> NoReturn:
-            refuse("makefile")
-
-        def sendfile(self, *_: Any, **__: Any) -> NoReturn:
-            refuse("sendfile")
-
-        def recvmsg_into(self, *_: Any) -> NoReturn:
-            refuse("recvmsg_into")
 
     ReplayedSocket.__name__ = ReplayedSocket.__qualname__ = "RecordedSocket"  # as it was called when it was recorded
     return ReplayedSocket

@@ -126,6 +126,32 @@ class RecordedSelector(selectors.BaseSelector):
         return self._real.get_map()
 
 
+def refuse(what: str) -> NoReturn:
+    """Raise for a call of a socket that a replay could not answer."""
+    raise UsageError(f"a recorded socket has no {what}: what it leads to would not be in the journal")
+
+
+class Unrecorded(socket.socket):
+    """A socket without what could not be replayed."""
+
+    __slots__ = ()
+
+    def detach(self) -> int:
+        refuse("detach")
+
+    def dup(self) -> NoReturn:
+        refuse("dup")
+
+    def makefile(self, *_: Any, **__: Any) -> NoReturn:
+        refuse("makefile")
+
+    def sendfile(self, *_: Any, **__: Any) -> NoReturn:
+        refuse("sendfile")
+
+    def recvmsg_into(self, *_: Any) -> NoReturn:
+        refuse("recvmsg_into")
+
+
 def recorded_sockets(tape: TapeWriter) -> type[socket.socket]:  # noqa: C901  # a class, not a course of events
     """Return the class of the sockets that write to *tape*: the hot calls find all that they need in this closure."""
     note, plain, crc32 = tape.append, socket.socket, zlib.crc32
@@ -142,7 +168,7 @@ def recorded_sockets(tape: TapeWriter) -> type[socket.socket]:  # noqa: C901  # 
         note((operation, fd, asked, answer))
         return answer
 
-    class RecordedSocket(socket.socket):
+    class RecordedSocket(Unrecorded):
         __slots__ = ()  # a plain socket can become one of these
 
         def recv(self, size: int, flags: int = 0) -> bytes:
@@ -239,25 +265,5 @@ def recorded_sockets(tape: TapeWriter) -> type[socket.socket]:  # noqa: C901  # 
             if self.fileno() >= 0:
                 noted(self, "close", None, lambda: plain.close(self))
 
-        def detach(self) -> int:
-            refuse("detach")
-
-        def dup(self) -> NoReturn:
-            refuse("dup")
-
-        def makefile(self, *_: Any, **__: Any) -> NoReturn:
-            refuse("makefile")
-
-        def sendfile(self, *_: Any, **__: Any) -> NoReturn:
-            refuse("sendfile")
-
-        def recvmsg_into(self, *_: Any) -> NoReturn:
-            refuse("recvmsg_into")
-
     RecordedSocket.__name__ = RecordedSocket.__qualname__ = "RecordedSocket"
     return RecordedSocket
-
-
-def refuse(what: str) -> NoReturn:
-    """Raise for a call of a socket that a replay could not answer."""
-    raise UsageError(f"a recorded socket has no {what}: what it leads to would not be in the journal")
