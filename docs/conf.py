@@ -13,7 +13,7 @@ from sphinx.ext.napoleon.docstring import GoogleDocstring
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+sys.path[:0] = [str(Path(__file__).parent / "_ext"), str(Path(__file__).parent.parent)]  # and the examples
 
 project = "reactor"
 copyright = "2026, The reactor developers"  # noqa: A001  # Sphinx's name for it

@@ -7,6 +7,7 @@ Everywhere an address is taken, these are: `"host:port"`, `":port"` (every inter
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from os import PathLike, fsdecode, fsencode
 from typing import Any, TypeAlias
 
@@ -113,7 +114,7 @@ def inet(host: object, port: object, flow: int = 0, scope: int = 0) -> Inet:
     """Return a checked `Inet`; None as the host means every interface."""
     if host is None:
         host = ""
-    if not isinstance(host, str) or "\0" in host or any(map(str.isspace, host)):
+    if not isinstance(host, str) or "\0" in host or (host and host.split() != [host]):
         raise AddressError(f"a host is a name or a numeric address, not {host!r}")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise AddressError(f"a port is a number from 0 to 65535, not {port!r}")
@@ -149,6 +150,7 @@ def host_name(name: str) -> str:
     return ascii_name
 
 
+@lru_cache(1024)  # asked several times on the way to each connection
 def numeric_family(host: str) -> int:
     """Return AF_INET or AF_INET6 if *host* is a numeric address, AF_UNSPEC otherwise."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

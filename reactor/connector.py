@@ -99,7 +99,7 @@ class Connector(Handler):
             close(sock)
             self._fail(as_os_error(error))
             return self
-        if self.address in reactor.lines:
+        if reactor.lines and self.address in reactor.lines:
             self._stand_in_line()  # who has waited longer goes first
         else:
             self._ask()
@@ -213,7 +213,8 @@ class Connector(Handler):
         if not isinstance(self.address, Inet):
             return False
         try:
-            return bool(self.sock.getsockname() == self.sock.getpeername())
+            local = self.sock.getsockname()
+            return bool(local[1] == self.address.port and local == self.sock.getpeername())
         except OSError:  # reset since: whoever uses the socket will hear of it
             return False
 

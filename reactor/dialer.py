@@ -7,7 +7,6 @@ or has heard, by `on_close` alone, why not. What has lost is closed in the pass 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
 from collections.abc import Callable
@@ -207,9 +206,6 @@ class Dial:
             close(sock)
             return
         handler._sponsor = self._owner
-        if not self.options.nodelay and peer.family in _INET:
-            with contextlib.suppress(OSError):  # a stream has set it
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         reactor.counts["connected"] += 1
         if self.options.remember and isinstance(peer, Inet):
             for door in self._doors:

@@ -376,8 +376,16 @@ class Loop:
         Raises:
             DelayError: *delay* is not a finite number.
         """
-        self.check()
-        return self.timers.add(self._clock() + seconds(delay), callback, args, owner)
+        if self._thread != self.system.thread() or not self._open:
+            self.check()
+        now = self._clock()
+        try:
+            due = now + delay
+            if not now <= due < inf:
+                due = now + seconds(delay)
+        except (TypeError, OverflowError):
+            due = now + seconds(delay)
+        return self.timers.add(due, callback, args, owner)
 
     def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
         """Call *callback* once, when `time()` has reached *due*.
@@ -491,8 +499,9 @@ class Loop:
         if not promised:
             handler._check_unused()
         sock = self.system.adopt(sock)
-        sock.setblocking(False)
-        handler._bind(cast("Reactor", self), sock, local, peer)
+        if not promised or sock.gettimeout() != 0.0:  # one that was made for the handler does not block
+            sock.setblocking(False)
+        handler._bind(self, sock, local, peer)  # type: ignore[arg-type]  # a Reactor
         self.enrol(handler)
         try:
             self.poller.refresh(handler)

@@ -63,8 +63,10 @@ if TYPE_CHECKING:
     from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
-#: Bytes taken by one `recv`, of which there is one in a pass.  # asyncio 256 KiB, libuv, tornado, twisted 64 KiB
+#: Bytes taken by one `recv`, of which there is one in a pass.  # libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
+#: The same, of a stream whose last `recv` was filled: fewer and larger calls, but malloc maps memory for each.  # asyncio
+RECEIVE_BYTES_MAX = 262144
 #: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
 SEND_BYTES_PER_PASS = 1024 * 1024
 
@@ -94,6 +96,7 @@ class Stream(Handler):
     # None while nothing is queued; bytes while `on_data` runs: `_HELD`, then what it has written, if that is one chunk.
     _outgoing: Outgoing | bytes | None = attrs.field(init=False, repr=False, default=None)
     _extras: Extras | None = attrs.field(init=False, repr=False, default=None)
+    _receives: int = attrs.field(init=False, repr=False, default=RECEIVE_BYTES)
     _pressure: Pressure = attrs.field(init=False, repr=False, default=Pressure.LOW)
     # The reason to give when what is under way has ended.
     _ending: CloseReason | None = attrs.field(init=False, repr=False, default=None)
@@ -107,7 +110,7 @@ class Stream(Handler):
         """The connection is there, made or accepted."""
 
     def on_data(self, data: bytes) -> None:
-        """*data* came: at least one byte, at most `RECEIVE_BYTES`; where it is cut means nothing."""
+        """*data* came: at least one byte, at most `RECEIVE_BYTES_MAX`; where it is cut means nothing."""
 
     def on_end(self) -> None:
         """The peer has sent its last byte. The default sends what is queued and closes; an override may go on writing."""
@@ -432,7 +435,7 @@ class Stream(Handler):
         """Receive once, and hand over."""
         extras = self._extras
         is_plain = extras is None or extras.is_plain
-        size = RECEIVE_BYTES if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
+        size = self._receives if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
         if not size:
             return
         try:
@@ -445,6 +448,8 @@ class Stream(Handler):
             if not data:
                 self._peer_ended()
             return
+        if len(data) == size or size > RECEIVE_BYTES:
+            self._receives = RECEIVE_BYTES if len(data) < RECEIVE_BYTES else RECEIVE_BYTES_MAX
         if extras is not None:
             if is_plain:
                 extras.deadlines.heard = self.reactor.now
@@ -492,18 +497,21 @@ class Stream(Handler):
                     self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
+        prepared = self._life is Life.CLAIMED  # by the dial, as its options say
         super()._bind(reactor, sock, local, peer)
         self._reading = move(READING, self._reading, ReadingEvent.OPEN)
         self._writing = move(WRITING, self._writing, WritingEvent.OPEN)
         # Best effort: the peer may have reset already (getpeername: ENOTCONN, EINVAL on macOS).
         if local is None:
-            with suppress(OSError):
+            try:  # noqa: SIM105  # a context manager would cost more than the call
                 local = from_kernel(sock.family, sock.getsockname())
+            except OSError:
+                pass
         if peer is None:
             with suppress(OSError):
                 peer = from_kernel(sock.family, sock.getpeername())
         self._local, self._peer = local, peer
-        if isinstance(local, Inet):
+        if isinstance(local, Inet) and not prepared:
             try:  # noqa: SIM105  # a context manager would cost more than the call
                 sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             except OSError:  # EINVAL on macOS, when the peer is gone already
@@ -582,7 +590,7 @@ class Stream(Handler):
         if self._life is not Life.LIVE:
             return
         self._ending = self._ending or reason
-        if self._writing is Writing.BROKEN or (self._reading is Reading.ENDED and self._outgoing is None):
+        if self._writing is Writing.BROKEN or (self._outgoing is None and self._ends_by_closing):
             self._close(self._ending)  # nothing is left to be sent or to be read
             return
         self._reading = move(READING, self._reading, ReadingEvent.DISCARD)
@@ -603,13 +611,18 @@ class Stream(Handler):
         """Send the FIN when it is due and the queue is empty."""
         if self._writing is Writing.FINISHING and self._outgoing is None:
             self._writing = move(WRITING, self._writing, WritingEvent.FLUSHED)
-            if self._reading is not Reading.ENDED:  # else both ends are over: closing, which comes next, sends the FIN
+            if not self._ends_by_closing:
                 with suppress(OSError):  # ENOTCONN: the peer was faster (macOS)
                     self.sock.shutdown(SHUT_WR)
             if self._deadline is not None:  # of the flush
                 self._deadline.cancel()
                 self._deadline = None
             self._linger()
+
+    @property
+    def _ends_by_closing(self) -> bool:
+        """Whether nothing follows the last byte sent but `close`, and the FIN goes with that: nobody else has the socket."""
+        return self._reading is Reading.ENDED and not self.reactor.system.has_forked
 
     def _close_if_over(self) -> None:
         """Close when both halves have come to their end."""
@@ -704,7 +717,8 @@ class Stream(Handler):
 
     def _pulse(self) -> None:
         """The queue was over its high mark, for as long as it was held back: whoever saw that hears that it is over."""
-        self.call_soon(self._tell_drain)
+        if self._life is Life.LIVE:  # else the last of what was sent was an error
+            self.call_soon(self._tell_drain)
 
     def _tell_drain(self) -> None:
         if self._pressure is Pressure.LOW and self._writing is Writing.OPEN:

@@ -77,13 +77,18 @@ class Forkable(Protocol):
 _FORKABLE: weakref.WeakKeyDictionary[Forkable, None] = weakref.WeakKeyDictionary()
 
 
+def _note_fork() -> None:
+    System.has_forked = True
+
+
 def _tell_forked() -> None:
+    _note_fork()
     for each in reversed(list(_FORKABLE)):  # who runs inside of another was made later, as a rule
         each._forked()
 
 
 # Windows has no fork.
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_tell_forked)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_parent=_note_fork, after_in_child=_tell_forked)
 
 
 class System:
@@ -92,6 +97,9 @@ class System:
     #: Called for the system of a reactor that is given none. `python -m reactor record` and `replay` set it, so that the
     #: program needs no change.
     default: ClassVar[Callable[[], System]]
+
+    #: Whether Python has forked this process, or it is a child of such: somebody else may hold its sockets open.
+    has_forked: ClassVar[bool] = False
 
     #: Seconds on a clock that never goes back. It stands still while Linux sleeps: time_namespaces(7).
     monotonic: Callable[[], float] = staticmethod(time.monotonic)

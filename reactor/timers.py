@@ -2,7 +2,8 @@
 
 A heap of entries `(due, order, timer)` that are never changed once they are in it. A timer knows the one entry that
 will find it; every other entry that names it is dead and is skipped. Pushing a timer back, the commonest thing that
-happens to a timeout, only notes the new moment: the old entry finds the timer too early and is put back.
+happens to a timeout, only notes the new moment: the old entry finds the timer too early and is put back. A timer that was
+just set has no entry before somebody asks what is next: most that are cancelled in the same pass never had one.
 
 Equal moments fire in the order in which they were set.
 """
@@ -20,7 +21,7 @@ import attrs
 
 from reactor.errors import DelayError
 
-#: Dead entries are swept out of the heap when there are more than this many, and they are more than half of it.
+#: Dead entries are swept out when there are more than this many, and more than half as many as lived at the last sweep.
 DEAD_ENTRIES_KEPT = 64
 
 Entry: TypeAlias = "tuple[float, int, Timer]"
@@ -55,20 +56,28 @@ class Timer:
     _queue: TimerQueue
     callback: Callable[..., object] | None
     args: tuple[Any, ...]
-    owner: Owner | None = None
+    owner: Owner | None
+    #: The monotonic moment at which it fires; None when it does not wait.
+    due: float | None
+    _order: int
     #: Whether waiting for this timer keeps `run` going; housekeeping timers say `unref`.
     counts: bool = attrs.field(default=True, init=False)
-    #: The monotonic moment at which it fires; None when it does not wait.
-    due: float | None = attrs.field(default=None, init=False)
-    _order: int = attrs.field(default=0, init=False)
+    #: None also while it is fresh.
     _entry: Entry | None = attrs.field(default=None, init=False, repr=False)
 
     def cancel(self) -> bool:
         """Give up; True if it was still waiting. Callback, arguments and owner are let go at once."""
         waited = self.due is not None
         if waited:
-            self._queue.drop(self)
-        self.callback, self.args, self.owner = None, (), None
+            queue = self._queue
+            if self.owner is not None or not self.counts:
+                queue._delist(self)
+            self.due = self._entry = None
+            queue._dead += 1
+            if queue._dead > queue._dead_kept:
+                queue._sweep()
+        self.callback = self.owner = None
+        self.args = ()
         return waited
 
     def restart(self, delay: float) -> None:
@@ -77,7 +86,8 @@ class Timer:
         Raises:
             DelayError: *delay* is not a finite number of seconds.
         """
-        self.restart_at(self._queue.clock() + seconds(delay))
+        queue = self._queue
+        queue.set(self, queue.clock() + seconds(delay))
 
     def restart_at(self, due: float) -> None:
         """Fire at the moment *due* instead."""
@@ -98,19 +108,27 @@ class TimerQueue:
     """
 
     clock: Callable[[], float]
-    #: How many timers wait and count.
-    waiting: int = attrs.field(default=0, init=False)
+    _uncounted: int = attrs.field(default=0, init=False)  # of those that wait
+    #: Set, and not in the heap yet; those without a moment are dead.
+    _fresh: list[Timer] = attrs.field(factory=list, init=False, repr=False)
     _heap: list[Entry] = attrs.field(factory=list, init=False, repr=False)
     _batch: deque[Entry] = attrs.field(factory=deque, init=False, repr=False)
     _dead: int = attrs.field(default=0, init=False)
+    _dead_kept: int = attrs.field(default=DEAD_ENTRIES_KEPT, init=False)
     _orders: Iterator[int] = attrs.field(factory=count, init=False, repr=False)
 
     def __len__(self) -> int:
         """Return how many timers wait, whether they count or not."""
-        return len(self._heap) + len(self._batch) - self._dead
+        return len(self._fresh) + len(self._heap) + len(self._batch) - self._dead
+
+    @property
+    def waiting(self) -> int:
+        """How many timers wait and count."""
+        return len(self) - self._uncounted
 
     def __iter__(self) -> Iterator[Timer]:
         """Iterate over the waiting timers, soonest first."""
+        self._settle()
         found = (timer for entry in (*self._batch, *self._heap) if (timer := entry[2])._entry is entry)
         return iter(sorted(found, key=lambda timer: (timer.due, timer._order)))
 
@@ -118,46 +136,39 @@ class TimerQueue:
         self, due: float, callback: Callable[..., object], args: tuple[Any, ...] = (), owner: Owner | None = None
     ) -> Timer:
         """Return a new timer that is due at the moment *due*."""
-        timer = Timer(self, callback, args, owner)
-        if callback is None:
-            return timer
-        # As in `set`, for one that is nowhere yet.
-        if owner is None:
-            self.waiting += 1
-        else:
+        timer = Timer(self, callback, args, owner, due, next(self._orders))
+        self._fresh.append(timer)
+        if owner is not None:
             self._enlist(timer)
-        timer.due, timer._order = due, next(self._orders)
-        timer._entry = entry = (due, timer._order, timer)
-        heappush(self._heap, entry)
         return timer
 
     def set(self, timer: Timer, due: float) -> None:
         """Make *timer* due at *due*, wherever it stood before. A cancelled timer stays cancelled."""
         if timer.callback is None:
             return
-        if timer.due is None:
-            self._enlist(timer)
+        waited, entry = timer.due is not None, timer._entry
         timer.due, timer._order = due, next(self._orders)
-        entry = timer._entry
-        if entry is not None and entry[0] <= due:
-            return  # that entry comes up first and will put the timer back where it belongs
-        if entry is not None:
-            self._bury()
-        self._push(timer)
-
-    def drop(self, timer: Timer) -> None:
-        """Make a waiting *timer* wait no longer."""
-        self._delist(timer)
-        self._bury()
+        if not waited:
+            self._enlist(timer)
+        elif entry is None or entry[0] <= due:
+            return  # it is fresh, or that entry comes up first and will put the timer back where it belongs
+        else:
+            timer._entry = None
+            self._dead += 1
+            if self._dead > self._dead_kept:
+                self._sweep()
+        self._fresh.append(timer)
 
     def discount(self, timer: Timer) -> None:
         """Leave *timer* out of `waiting`."""
         if timer.counts and timer.due is not None:
-            self.waiting -= 1
+            self._uncounted += 1
         timer.counts = False
 
     def next_due(self) -> float | None:
         """Return the moment of the next timer, or None if nothing waits."""
+        if self._fresh:
+            self._settle()
         if self._batch:
             return self._batch[0][0]
         heap = self._heap
@@ -175,6 +186,7 @@ class TimerQueue:
 
     def begin(self, now: float) -> None:
         """Take everything that is due at *now* into the batch."""
+        self._settle()
         heap = self._heap
         while heap and heap[0][0] <= now:
             self._batch.append(heappop(heap))
@@ -196,8 +208,8 @@ class TimerQueue:
 
     def _enlist(self, timer: Timer) -> None:
         """Note that *timer* has begun to wait."""
-        if timer.counts:
-            self.waiting += 1
+        if not timer.counts:
+            self._uncounted += 1
         if timer.owner is not None:
             if timer.owner._timers is None:
                 timer.owner._timers = set()
@@ -206,21 +218,30 @@ class TimerQueue:
     def _delist(self, timer: Timer) -> None:
         """Note that *timer* waits no longer."""
         timer.due = timer._entry = None
-        if timer.counts:
-            self.waiting -= 1
-        if timer.owner is not None and timer.owner._timers is not None:
-            timer.owner._timers.discard(timer)
+        if not timer.counts:
+            self._uncounted -= 1
+        owner = timer.owner
+        if owner is not None and owner._timers is not None:
+            owner._timers.discard(timer)
+
+    def _settle(self) -> None:
+        """Put what is fresh into the heap."""
+        for timer in self._fresh:
+            if timer.due is None:
+                self._dead -= 1
+            else:
+                self._push(timer)
+        self._fresh.clear()
 
     def _push(self, timer: Timer) -> None:
         assert timer.due is not None
         timer._entry = (timer.due, timer._order, timer)
         heappush(self._heap, timer._entry)
 
-    def _bury(self) -> None:
-        """Note one more dead entry, and sweep when the dead have become the greater part."""
-        self._dead += 1
-        if self._dead > DEAD_ENTRIES_KEPT and self._dead * 2 > len(self._heap):
-            alive = [entry for entry in self._heap if entry[2]._entry is entry]
-            self._dead -= len(self._heap) - len(alive)
-            self._heap[:] = alive
-            heapify(self._heap)
+    def _sweep(self) -> None:
+        """Let go of the dead, now that they may be a third of all, and say after how many more that is to be done again."""
+        self._fresh = [timer for timer in self._fresh if timer.due is not None]
+        self._heap = [entry for entry in self._heap if entry[2]._entry is entry]
+        heapify(self._heap)
+        self._dead = sum(entry[2]._entry is not entry for entry in self._batch)
+        self._dead_kept = max(DEAD_ENTRIES_KEPT, self._dead + (len(self._fresh) + len(self._heap)) // 2)

@@ -13,6 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.kit", "tests.testing.kit")
 
+from reactor.system import System  # noqa: E402
 from tests.kit import SELECTORS, Clock, Fault, Watched  # noqa: E402  # its asserts are rewritten, too
 from tests.worlds import CORE, SELECTOR_NAMES, World  # noqa: E402
 
@@ -47,6 +48,7 @@ def leaks() -> Iterator[None]:
     """Fail a test after which more descriptors are open, or more threads run, than before."""
     threads = set(threading.enumerate())
     before = descriptors() if os.path.isdir("/dev/fd") else set()
+    System.has_forked = False  # no test before this one is to make a difference
     yield
     if (descriptors() if os.path.isdir("/dev/fd") else set()) - before:
         gc.collect()

@@ -133,6 +133,29 @@ def test_trap_47_the_parents_registrations_outlive_the_child(reactor: Watched) -
     end.close()
 
 
+def test_the_peer_hears_of_the_end_though_a_child_has_the_socket(reactor: Watched) -> None:
+    """The parent's `close` ends the connection, whatever a child that never closes anything may hold."""
+    here, there = tcp_pair()
+    stream = reactor.attach(Recorder(), here)
+    reactor.turn()
+    waits, end = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(end)
+        os.read(waits, 1)
+        os._exit(0)
+    try:
+        there.shutdown(socket.SHUT_WR)
+        reactor.until_closed(stream)
+        there.settimeout(PATIENCE)
+        assert there.recv(1) == b""
+    finally:
+        there.close()
+        os.close(waits)
+        os.close(end)
+        os.waitpid(pid, 0)
+
+
 def test_close_in_the_child_calls_no_hook_and_closes_every_descriptor(reactor: Watched) -> None:
     """Handlers hear nothing there, whatever state they are in; selector, doorbell and sockets are closed."""
     heard: list[str] = []

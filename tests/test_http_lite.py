@@ -20,14 +20,14 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from examples.http_lite import files, response
+from examples.http_lite import response
+from examples.http_lite import static as files
 from examples.http_lite.app import App
 from examples.http_lite.connection import PHASES, Connection, Event, Phase, Site
-from examples.http_lite.files import File, Files, Folder, Nothing
 from examples.http_lite.log import AccessLog
 from examples.http_lite.options import OPTIONS
 from examples.http_lite.request import Part, Request, Requests
-from examples.http_lite.static import Static, listing, size_for_people
+from examples.http_lite.static import File, Files, Folder, Nothing, Static, listing, size_for_people
 from reactor.testing import Effort, check_handler
 from tests.kit import PATIENCE, Watched, read_all, reset, unix_pair
 
@@ -449,7 +449,7 @@ def test_a_log_that_breaks_is_given_up() -> None:
     log = AccessLog(stream, lambda call: call())
     log.note("-", Request(), 200, 0, 0.1, "")
     log.flush()
-    assert not log.is_on
+    assert log.stream is None
 
 
 def test_every_phase_is_a_row() -> None:

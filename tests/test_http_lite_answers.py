@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import io
+import json
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +22,14 @@ from hypothesis import strategies as st
 pytest.importorskip("httptools")
 
 from examples.http_lite import demo
-from examples.http_lite.app import App
+from examples.http_lite.app import App, form_of
 from examples.http_lite.connection import Connection, Flow, Site
-from examples.http_lite.files import Files
 from examples.http_lite.log import AccessLog
+from examples.http_lite.options import Options
 from examples.http_lite.request import Request, Requests
 from examples.http_lite.response import Answer
-from examples.http_lite.static import Static
+from examples.http_lite.static import Files, Static
+from examples.http_lite.status import Report
 from examples.http_lite.wsgi import Gateway
 from tests.kit import Watched, unix_pair
 
@@ -53,11 +59,12 @@ def fetch_on(reactor: Watched, app: App | Callable[[Request], Any], data: bytes)
     connection = reactor.attach(Connection(Site(served, AccessLog(None, reactor.call_soon))), here)
     heard = bytearray()
     with there:
-        there.sendall(data)
         there.setblocking(False)
 
         def is_over() -> bool:
+            nonlocal data
             try:
+                data = data[there.send(data) if data else 0 :]
                 while piece := there.recv(1 << 20):
                     heard.extend(piece)
             except BlockingIOError:
@@ -137,9 +144,8 @@ def test_malformed_requests_reach_nobody(data: bytes, status: int, fetch: Callab
         assert request.method not in ("GET", "POST"), request.line
         return Static(Files(".")).find(request)(request)
 
-    app = App(answer)
-    answer = fetch(app, data)
-    assert (answer.status, answer.fields["connection"]) == (status, "close")
+    heard = fetch(answer, data)
+    assert (heard.status, heard.fields["connection"]) == (status, "close")
 
 
 @settings(max_examples=300, deadline=None)
@@ -310,11 +316,26 @@ def test_a_flow_has_back_pressure_and_hears_its_end(virtual: Watched, fetch: Cal
 
 def test_a_handler_that_raises_is_answered_for(virtual: Watched, fetch: Callable[..., Answered]) -> None:
     """500, and the reactor hears of it; so is one whose field would smuggle an answer in."""
-    for app in (lambda _: 1 / 0, lambda _: lambda give: give(object()), lambda _: Answer(200, fields=(("A", "b\r\n\r\nHTTP/1.1 200 OK"),))):
+    for app in (
+        lambda _: 1 / 0,
+        lambda _: lambda give: give(object()),
+        lambda _: Answer(200, fields=(("A", "b\r\n\r\nHTTP/1.1 200 OK"),)),
+    ):
         assert fetch(app, ask("/")).status == 500
         (context,) = virtual.raised
         assert context.where == "GET / HTTP/1.1"
         virtual.raised.clear()
+
+
+def test_a_handler_that_raises_when_it_has_answered_is_reported(virtual: Watched, fetch: Callable[..., Answered]) -> None:
+    """The answer stands, and nothing else is sent."""
+
+    def answer(give: Callable[[Any], object]) -> None:
+        give("fine")
+        raise ValueError("and then not")
+
+    assert fetch(lambda _: answer, ask("/")).body == b"fine"
+    assert str(virtual.raised.pop().exc) == "and then not"
 
 
 def wsgi_app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -350,3 +371,259 @@ def test_wsgi_applications_are_served(threads: int) -> None:
         assert fetch_on(reactor, app, ask("/", method="TRACE")).status == 405
         (context,) = reactor.raised
         assert str(context.exc) == "no such path"
+
+
+def wsgi_tricks(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """What a WSGI application may do beside that, and what it should not."""
+    path, text = environ["PATH_INFO"], [("Content-Type", "text/plain")]
+    if path == "/write":
+        start("200 OK", text)(b"written ")
+        return [b"returned"]
+    if path == "/long":
+        start("200 OK", [*text, ("Content-Length", "3")])
+        return [b"abcdef"]
+    if path == "/short":
+        start("200 OK", [*text, ("Content-Length", "9")])
+        return [b"abc"]
+    if path == "/again":
+        start("200 OK", text)
+        try:
+            int("on second thoughts")
+        except ValueError:
+            start("503 Service Unavailable", text, sys.exc_info())
+        return [b"sorry"]
+    if path == "/twice":
+        start("200 OK", text)
+        start("200 OK", text)
+    if path == "/smuggle":
+        start("200 OK", [*text, ("A", "b\r\nContent-Length: 0")])
+    if path == "/spool":
+        start("200 OK", text)
+        return [b"%d" % sum(map(len, environ["wsgi.input"]))]
+    return []
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_wsgi_applications_may_do_what_the_pep_allows(threads: int) -> None:
+    """`write`, a second start with an error, a length that cuts; a body of any length; and what must not be is 500."""
+    with Watched(debug=True) as reactor:
+        app = App()
+        app.otherwise = Gateway(wsgi_tricks, app, threads).find
+        assert fetch_on(reactor, app, ask("/write")).body == b"written returned"
+        assert fetch_on(reactor, app, ask("/long")).body == b"abc"
+        again = fetch_on(reactor, app, ask("/again"))
+        assert (again.status, again.body) == (503, b"sorry")
+        data = b"0123456789\n" * 50_000
+        spool = fetch_on(reactor, app, ask("/spool", f"Content-Length: {len(data)}", method="POST", body=data))
+        assert spool.body == str(len(data)).encode()
+        assert not reactor.raised
+        for path in ("/twice", "/smuggle", "/nothing"):
+            assert fetch_on(reactor, app, ask(path)).status == 500
+            assert len(reactor.raised) == 1
+            reactor.raised.clear()
+        assert fetch_on(reactor, app, ask("/short")).body == b"abc"  # and then the connection breaks
+        assert "6 bytes are missing" in str(reactor.raised.pop().exc)
+
+
+def test_no_thread_waits_for_a_client() -> None:
+    """One thread serves two clients of endless bodies, who take nothing, and a third; those who leave end their bodies."""
+    ended: list[int] = []
+
+    def endless(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("200 OK", [])
+
+        def chunks() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield bytes(50_000)
+            finally:
+                ended.append(1)
+
+        return chunks() if environ["PATH_INFO"] == "/endless" else [b"short"]
+
+    with Watched(debug=True) as reactor, contextlib.ExitStack() as stack:
+        app = App()
+        app.reactor, app.otherwise = reactor, Gateway(endless, app, 1).find
+        connections = []
+        for _ in range(2):
+            here, there = unix_pair()
+            stack.enter_context(there)
+            connections.append(reactor.attach(Connection(Site(app, AccessLog(None, reactor.call_soon))), here))
+            there.sendall(ask("/endless"))
+        reactor.until(lambda: all(each.buffered > each.limits.high for each in connections))
+        assert fetch_on(reactor, app, ask("/short")).body == b"short"
+        for each in connections:
+            each.abort()
+        reactor.until(lambda: len(ended) == 2)
+
+
+def test_a_large_answer_lies_on_the_disk(fetch: Callable[..., Answered]) -> None:
+    """An answer of many bytes is sent from a temporary file, whole."""
+    data = b"0123456789" * 100_000
+    assert fetch(lambda _: data, ask("/")).body == data
+
+
+# Forms
+
+
+def form(*parts: bytes) -> tuple[str, bytes]:
+    """A multipart form's type, and its body."""
+    return "Content-Type: multipart/form-data; boundary=x", b"".join(
+        b"--x\r\n%b\r\n" % part for part in parts
+    ) + b"--x--\r\n"
+
+
+def test_forms_are_read(virtual: Watched, fetch: Callable[..., Answered]) -> None:
+    """Fields and files, urlencoded and multipart, small and large; what is no form is refused."""
+    pytest.importorskip("python_multipart")
+    found: list[Any] = []
+    handler = lambda request: found.append(form_of(request)) or "thanks"  # type: ignore[func-returns-value]  # noqa: E731
+    data = b"a=1&b=%C3%BC"
+    fields = (f"Content-Length: {len(data)}", "Content-Type: application/x-www-form-urlencoded")
+    assert fetch(handler, ask("/", *fields, method="POST", body=data)).body == b"thanks"
+    assert found.pop() == {"a": "1", "b": "ü"}
+    content = bytes(range(256)) * 1000
+    kind, data = form(
+        b'Content-Disposition: form-data; name="a"\r\n\r\n1',
+        b'Content-Disposition: form-data; name="f"; filename="../f.bin"\r\n\r\n' + content,
+    )
+    assert fetch(handler, ask("/", f"Content-Length: {len(data)}", kind, method="POST", body=data)).body == b"thanks"
+    read = found.pop()
+    assert read["a"] == "1"
+    assert (read["f"].name, read["f"].size, read["f"].file.read()) == ("../f.bin", len(content), content)
+    read["f"].file.close()
+    for other, bad in (("Content-Type: text/plain", b"a"), (kind, b"nonsense"), (kind, b"--x\r\nA\r\n")):
+        assert fetch(handler, ask("/", f"Content-Length: {len(bad)}", other, method="POST", body=bad)).status == 500
+        assert isinstance(virtual.raised.pop().exc, ValueError)
+
+
+def test_the_demo_takes_an_upload() -> None:
+    """In a thread, and says what it got."""
+    pytest.importorskip("python_multipart")
+    kind, data = form(b'Content-Disposition: form-data; name="file"; filename="f"\r\n\r\nabc')
+    with Watched(debug=True) as reactor:
+        page = fetch_on(reactor, demo.app, ask("/upload"))
+        assert b"<form" in page.body
+        length = f"Content-Length: {len(data)}"
+        told = fetch_on(reactor, demo.app, ask("/upload", length, kind, method="POST", body=data))
+        digest = hashlib.sha256(b"abc").hexdigest()
+        assert json.loads(told.body) == {"name": "f", "size": 3, "sha256": digest}
+        assert fetch_on(reactor, demo.app, ask("/upload", method="POST")).status == 400
+
+
+# Files, further
+
+
+def test_hidden_files_are_nobodys_business(site: App, tmp_path: Path, fetch: Callable[..., Answered]) -> None:
+    """What begins with a dot is neither served nor listed, but for what RFC 8615 is about."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_bytes(b"secret")
+    (tmp_path / ".well-known").mkdir()
+    (tmp_path / ".well-known" / "security.txt").write_bytes(b"Contact: x")
+    assert [fetch(site, ask(path)).status for path in ("/.git/config", "/.git/", "/.git", "/%2egit/config")] == [404] * 4
+    assert fetch(site, ask("/.well-known/security.txt")).body == b"Contact: x"
+    listed = fetch(site, ask("/")).body
+    assert b".git" not in listed
+    assert b".well-known" in listed
+
+
+def test_listings_sort_without_a_script(site: App, fetch: Callable[..., Answered]) -> None:
+    """By name, size or date, either way; directories stay first."""
+    for query, first, last in [
+        ("", "big.txt", "small.bin"),
+        ("?-name", "small.bin", "big.txt"),
+        ("?size", "small.bin", "big.txt"),
+    ]:
+        page = fetch(site, ask(f"/{query}")).body.decode()
+        assert page.index(f">{first}<") < page.index(f">{last}<")
+        assert "<script" not in page
+
+
+def test_codings_are_chosen_by_quality(site: App, tmp_path: Path, fetch: Callable[..., Answered]) -> None:
+    """RFC 9110, 12.5.3: the one that the client likes best, and none if it likes that better."""
+    (tmp_path / "big.txt.br").write_bytes(b"brotli")
+    for field, coding in [
+        ("gzip, br", "br"),
+        ("gzip;q=1.0, br;q=0.5", "gzip"),
+        ("*", "br"),
+        ("*;q=0", None),
+        ("br;q=0, *", "gzip"),
+        ("identity, gzip;q=0.5", None),
+        ("deflate", None),
+    ]:
+        assert fetch(site, ask("/big.txt", f"Accept-Encoding: {field}")).fields.get("content-encoding") == coding, field
+
+
+def test_a_file_that_is_exchanged_is_seen(site: App, tmp_path: Path, fetch: Callable[..., Answered]) -> None:
+    """Files are kept open, but the path decides: what was written anew is sent anew, what was removed is gone."""
+    assert fetch(site, ask("/small.bin")).body == b"0123456789"
+    (tmp_path / "new").write_bytes(b"another")
+    (tmp_path / "new").replace(tmp_path / "small.bin")
+    assert fetch(site, ask("/small.bin")).body == b"another"
+    (tmp_path / "small.bin").unlink()
+    assert fetch(site, ask("/small.bin")).status == 404
+
+
+# What the server says of itself
+
+
+def test_the_server_tells_of_itself(virtual: Watched) -> None:
+    """Readiness, numbers for Prometheus, and a page; the latter two to this machine only, unless it is to be otherwise."""
+    pytest.importorskip("prometheus_client")
+    app = App()
+    site = Site(app, AccessLog(None, virtual.call_soon))
+    Report(site, virtual).add_routes(app, is_open=False)
+    assert fetch_on(virtual, app, ask("/healthz")).status == 200
+    metrics = fetch_on(virtual, app, ask("/metrics")).body
+    assert re.search(rb"^http_lite_accepted_total 0\.0$", metrics, re.MULTILINE)
+    page = fetch_on(virtual, app, ask("/status"))
+    assert (page.status, page.fields["refresh"]) == (200, "2")
+    site.is_draining = True
+    assert fetch_on(virtual, app, ask("/healthz")).status == 503
+    assert b"Draining" in fetch_on(virtual, app, ask("/status")).body
+    for path in ("/status", "/metrics"):
+        (request,) = parsed(ask(path))
+        app.client = "192.0.2.1"
+        assert app.find(request)(request).status == 404
+
+
+def parsed(data: bytes) -> list[Request]:
+    """The requests in *data*."""
+    requests = Requests()
+    requests.feed(data)
+    return list(requests.waiting)
+
+
+def test_logs_have_their_forms() -> None:
+    """Combined adds referer and agent; JSON has the duration, and why an answer was cut."""
+    (request,) = parsed(ask("/", "User-Agent: me", 'Referer: "'))
+    for form, wanted in [
+        ("combined", r'.* "GET / HTTP/1\.1" 200 7 "\\"" "me"\n'),
+        ("json", r'{"time": ".*", .*"agent": "me", .*"status": 200, "bytes": 7, "seconds": 0\.25, "closed": "RESET"}\n'),
+    ]:
+        stream = io.StringIO()
+        log = AccessLog(stream, lambda call: None, form=form)
+        log.note("-", request, 200, 7, 0.25, "RESET")
+        log.flush()
+        assert re.fullmatch(wanted, stream.getvalue())
+
+
+def test_a_client_that_takes_too_little_is_cut(virtual: Watched) -> None:
+    """An answer has its time, and more for each byte: who takes a little now and then cannot make it last for ever."""
+    here, there = unix_pair()
+    site = Site(
+        App(lambda _: lambda _: bytes(3_000_000)),
+        AccessLog(None, virtual.call_soon),
+        Options(rate_bytes=1_000_000, write_seconds=1000.0),
+    )
+    connection = virtual.attach(Connection(site), here)
+    with there:
+        there.sendall(ask("/"))
+        began, taken = virtual.time(), 0
+        while connection.is_open:
+            virtual.run_until(lambda: not connection.is_open, timeout=5.0)
+            taken += len(there.recv(4096)) if connection.is_open else 0
+        assert 30 < virtual.time() - began < 60
+        assert taken < 100_000
+    assert connection.reason is not None
+    assert connection.reason.kind.name == "TIMEOUT"

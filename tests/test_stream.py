@@ -29,7 +29,7 @@ from reactor import (
     StreamClosed,
     UsageError,
 )
-from reactor.stream import RECEIVE_BYTES
+from reactor.stream import RECEIVE_BYTES, RECEIVE_BYTES_MAX
 from tests.kit import (
     PAIRS,
     PATIENCE,
@@ -94,7 +94,28 @@ def test_bytes_are_handed_over_in_order(reactor: Watched, pair: tuple[socket.soc
         reactor.turn()
 
     assert bytes(stream.received) == data
-    assert all(0 < after - before <= RECEIVE_BYTES for before, after in zip([0, *sizes], sizes, strict=False))
+    assert all(0 < after - before <= RECEIVE_BYTES_MAX for before, after in zip([0, *sizes], sizes, strict=False))
+
+
+@pytest.mark.kernel("the simulated buffers hold less than two receives")
+def test_a_stream_that_fills_what_it_receives_at_a_time_receives_more(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """A receive that was filled is followed by larger ones, until one would have had room enough as at first."""
+    stream = attach(reactor, pair[0])
+    pair[1].setblocking(False)
+    chunks: list[int] = []
+    stream.act["data"] = lambda stream: chunks.append(len(stream.received) - sum(chunks))
+    for _ in range(2):
+        count = pair[1].send(b"x" * 150_000)
+        assert count > 2 * RECEIVE_BYTES
+        reactor.until(lambda: sum(chunks) == count)  # noqa: B023
+        assert chunks == [RECEIVE_BYTES, count - RECEIVE_BYTES]
+
+        pair[1].send(b"x")
+        reactor.turn()
+        stream.received.clear()
+        chunks.clear()
 
 
 def test_spurious_readiness_is_harmless(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:

@@ -363,3 +363,22 @@ def test_a_deadline_that_on_timeout_sets_anew_has_its_whole_time(room: Room) -> 
     began = room.reactor.time()
     room.sim.advance(20)
     assert [round(moment - began) for moment in stream.late] == [2, 4, 6]
+
+
+def test_a_full_queue_that_ends_in_an_error_is_no_error_of_the_hook(room: Room) -> None:
+    """What was over the high mark has gone, and then the file was shorter: that closes the stream, and nothing is raised."""
+    with TemporaryFile() as file:
+        file.write(bytes(100))
+        file.flush()
+
+        def act(stream: Plain) -> None:
+            stream.write(bytes(stream.limits.high + 1))
+            stream.send_file(file)
+            file.truncate(0)
+
+        stream, far = room.stream(act, Limits(high=2000, low=500))
+        far.send(b"x")
+        room.sim.advance(1)
+        assert stream.reason is not None
+        assert isinstance(stream.reason.error, FileShrank)
+        assert room.reactor.raised == []

@@ -1,15 +1,14 @@
-"""The directive `state-table`: draws a table of `reactor.states`, so that the page cannot disagree with the code."""
+"""The directive `state-table`: draws a table of states, so that the page cannot disagree with the code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
-
-from reactor import states
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -40,13 +39,14 @@ def draw(table: Mapping[Enum, Mapping[Enum, Enum]]) -> nodes.table:
 
 
 class StateTable(Directive):
-    """`state-table` with the name of a table."""
+    """`state-table` with the name of a table of `reactor.states`, or of another module: `module:TABLE`."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Draw it."""
-        return [draw(getattr(states, self.arguments[0]))]
+        module, _, name = self.arguments[0].rpartition(":")
+        return [draw(getattr(import_module(module or "reactor.states"), name))]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import attrs
 
@@ -47,11 +47,7 @@ class App:
     _patterns: dict[re.Pattern[str], dict[str, Callable[..., Any]]] = attrs.field(init=False, factory=dict)
 
     def route(self, method: str, path: str) -> Callable[[H], H]:
-        """Have the function that follows answer *method* on *path*; `{name}` stands for one part of it, and is an argument.
-
-        Raises:
-            ValueError: a method that no route may have.
-        """
+        """Have what follows answer *method* on *path*; `{name}` stands for one part of that, and is an argument."""
         if method not in METHODS - {"TRACE", "CONNECT", "OPTIONS", "HEAD"}:
             raise ValueError(f"{method} cannot have a route")
 
@@ -105,16 +101,18 @@ class Upload:
 
 
 def form_of(request: Request) -> dict[str, str | Upload]:
-    """Return the fields and files of *request*'s body, the last one of each name. If it is large, call this in a thread.
+    """Return the fields and files of *request*'s body, the last one of each name; ValueError: it is no form, or broken.
 
-    The parser is `python-multipart`; how much may come is for `Options.body_bytes`.
-
-    Raises:
-        ValueError: it is no form, a broken one, or one of too many parts.
+    The parser is `python-multipart`. If the body is large, call this in a thread.
     """
     from python_multipart import parse_form
     from python_multipart.exceptions import FormParserError
 
+    kind = request.fields.get("content-type", "")
+    if kind.lower().startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(request.body.decode(), keep_blank_values=True, max_num_fields=PARTS_MAX))
+    if request.file is None or not kind.lower().startswith("multipart/form-data"):
+        raise ValueError(f"no form, but {kind!r}")
     parts: list[tuple[bytes | None, str | Upload]] = []
 
     def add(part: Any) -> None:
@@ -126,9 +124,6 @@ def form_of(request: Request) -> dict[str, str | Upload]:
             value = Upload((part.file_name or b"").decode("utf-8", "replace"), part.size, part.file_object)
         parts.append((part.field_name, value))
 
-    kind = request.fields.get("content-type", "")
-    if request.file is None or not kind.lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
-        raise ValueError(f"no form, but {kind!r}")
     request.file.seek(0)
     try:
         parse_form({"Content-Type": kind.encode("latin-1")}, request.file, add, add)

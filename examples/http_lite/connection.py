@@ -72,10 +72,13 @@ class Site:
     served: int = attrs.field(init=False, default=0)  # requests of connections that have ended
     known: dict[bytes, Request] = attrs.field(init=False, repr=False, factory=dict)
     heads: Heads = attrs.field(init=False)
-    limits: Limits = attrs.field(init=False)
+    limits: Limits = attrs.field(init=False)  # of a connection; less is queued of what is made while it is sent
+    slow_limits: Limits = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.heads, self.limits = Heads(self.log.clock), Limits(close_timeout=self.options.answer_seconds)
+        most, seconds, self.heads = 16384 + self.options.memory_bytes, self.options.answer_seconds, Heads(self.log.clock)
+        self.limits = Limits(low=most // 4, high=most, hard=8 * most + 2**24, close_timeout=seconds)
+        self.slow_limits = Limits(low=4096, high=16384, close_timeout=seconds)
 
 
 @attrs.define(eq=False)
@@ -86,34 +89,25 @@ class Flow:
     more is taken, whoever ended it. If it is *endless*, the server ends it when it is to end itself.
     """
 
-    _connection: Connection | None
+    #: None when it is over.
+    connection: Connection | None
     on_room: Callable[[], object] = lambda: None
     on_over: Callable[[], object] = lambda: None
     endless: bool = False
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more is taken."""
-        return self._connection is None
-
     def write(self, data: bytes) -> bool:
         """Send *data*; False: send no more until `on_room`, or ever if it is over."""
-        return self._connection is not None and (not data or self._connection.push(data))
+        return self.connection is not None and (not data or self.connection.push(data))
 
     def end(self) -> None:
         """That was all. Ending twice is allowed."""
-        if self._connection is not None:
-            self._connection.push(None)
+        if self.connection is not None:
+            self.connection.push(None)
 
     def cut(self) -> None:
         """It cannot be finished: break the connection, so that the client does not take what it has for all."""
-        if self._connection is not None:
-            self._connection.abort()
-
-    def over(self) -> None:
-        """Nothing more is taken; called by the connection, once."""
-        self._connection = None
-        self.on_over()
+        if self.connection is not None:
+            self.connection.abort()
 
 
 @attrs.define(eq=False)
@@ -131,7 +125,7 @@ class Connection(Stream):
     #: The exchange under way: its request, its answer, the bytes of that answer's body, and how those come and are framed.
     request: Request | None = attrs.field(init=False, default=None)
     answer: Answer | None = attrs.field(init=False, default=None)
-    flow: Flow | None = attrs.field(init=False, default=None)
+    body: Any = attrs.field(init=False, default=None)  # a flow, or what is sent
     sent: int = attrs.field(init=False, default=0)
     length: int | None = attrs.field(init=False, default=None)
     is_chunked: bool = attrs.field(init=False, default=False)
@@ -139,6 +133,7 @@ class Connection(Stream):
     served: int = attrs.field(init=False, default=0)
     is_last: bool = attrs.field(init=False, default=False)  # answer what waits, then close
     is_held: bool = attrs.field(init=False, default=False)  # reading is paused
+    is_watched: bool = attrs.field(init=False, default=False)  # the library sees to it that the client takes something
 
     def __attrs_post_init__(self) -> None:
         self.limits = self.site.limits
@@ -166,15 +161,15 @@ class Connection(Stream):
         self.look()
 
     def on_drain(self) -> None:
-        if self.flow is not None:
-            self.call(self.flow.on_room)
+        if isinstance(self.body, Flow):
+            self.call(self.body.on_room)
         self.look()
 
     def on_shutdown(self, grace: float) -> None:
         """Answer what has come, and close; a request that has begun to come is waited for."""
         self.is_last = True
-        if self.flow is not None and self.flow.endless:
-            self.flow.end()
+        if isinstance(self.body, Flow) and self.body.endless:
+            self.body.end()
         self.look()
 
     def on_close(self, reason: CloseReason) -> None:
@@ -229,6 +224,9 @@ class Connection(Stream):
                 given(self.give_late)
                 return
         except Exception as error:
+            if self.phase is not _WORKING:  # it has answered before
+                self.understood(error)
+                return
             given = error
         self.give(given)
 
@@ -247,6 +245,7 @@ class Connection(Stream):
         site, request = self.site, self.request
         assert request is not None
         body: Any
+        answer = None
         if type(given) is str:
             status, kind, more, body = 200, TEXT, b"", given.encode()
         else:
@@ -260,13 +259,13 @@ class Connection(Stream):
         is_plain = request.is_plain and not self.is_closing and status not in BODILESS
         if is_plain and type(body) is bytes and len(body) <= site.options.memory_bytes:
             self.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (start, len(body), more, body))
-            if site.log.is_on:
-                self.sent = len(body)
+            self.sent = len(body)
+            if site.log.stream is not None:
                 self.note(status)
             self.phase, self.request, self.answer = _IDLE, None, None
         else:
-            self.answer = answer = Answer(200, body) if type(given) is str else answer
-            self.begin(request, answer, start)
+            self.answer = answer or Answer(200, body)
+            self.begin(request, self.answer, start)
 
     def begin(self, request: Request, answer: Answer, start: bytes) -> None:
         """Send a head that begins with *start*, and begin to send the body, whatever it is."""
@@ -286,21 +285,23 @@ class Connection(Stream):
         going = b"Connection: close\r\n" if self.is_closing else b"Connection: keep-alive\r\n" if is_old else b""
         self.write(b"%b%b%b%b\r\n" % (start, b"" if answer.status in BODILESS else framing, going, answer.more))
         if has_body:
-            self.send(body)
+            self.send(answer, answer.body)
         else:
             self.done()
 
-    def send(self, body: Any) -> None:
-        """Begin to send *body*."""
+    def send(self, answer: Answer, body: Any) -> None:
+        """Begin to send the *body* of *answer*."""
         options = self.site.options
         if isinstance(body, bytes) and len(body) <= options.memory_bytes:
             self.sent = len(body)
             self.write(body)
             self.done()
             return
-        self.deadline("write", options.write_seconds)
+        self.watch()
         if isinstance(body, bytes):
             body = in_file(body)
+            self.answer = attrs.evolve(answer, body=body)  # or else its bytes would stay
+        self.body = body
         if isinstance(body, Pieces):
             self.sent = body.size
             for piece in body.pieces:
@@ -309,10 +310,11 @@ class Connection(Stream):
                 else:
                     self.send_file(body.file, *piece)
             self.write(b"", self.on_gone)
-        elif callable(body):
-            self.flow = Flow(self)
-            if not self.call(body, self.flow):
-                self.abort()
+            return
+        self.limits = self.site.slow_limits
+        if callable(body):
+            self.body = Flow(self)
+            self.call(body, self.body)
         elif self.is_writable:
             self.send_from(self.framed(body), self.on_gone)
 
@@ -322,11 +324,7 @@ class Connection(Stream):
         yield self.frame(b"", is_end=True)
 
     def frame(self, data: bytes, *, is_end: bool = False) -> bytes:
-        """Return *data* as it is sent (RFC 9112, 7.1): as a chunk, or no more than was announced.
-
-        Raises:
-            ValueError: it is the end, and fewer bytes than were announced.
-        """
+        """Return *data* as it is sent (RFC 9112, 7.1); ValueError: it is the end, and less than was announced."""
         if self.length is not None:
             data = data[: self.length - self.sent]
             if is_end and self.sent != self.length:
@@ -366,11 +364,12 @@ class Connection(Stream):
 
     def end_exchange(self, cut: str) -> None:
         """Note an answer that is given, whole or as far as it went, and let go what belongs to it."""
-        flow, answer = self.flow, self.answer
+        answer, body = self.answer, self.body
         self.note(0 if answer is None else answer.status, cut)
-        self.request = self.answer = self.flow = None
-        if flow is not None:
-            self.call(flow.over)
+        self.request = self.answer = self.body = None
+        if isinstance(body, Flow):
+            body.connection = None
+            self.call(body.on_over)
         elif answer is not None:
             self.call(getattr(answer.body, "close", bool))
 
@@ -387,12 +386,18 @@ class Connection(Stream):
         if seconds is not None:
             self.timer.restart(seconds)
 
+    def watch(self) -> None:
+        """Have the client be cut when it takes nothing; most connections never need that, and it is not free."""
+        if not self.is_watched:
+            self.is_watched = True
+            self.deadline("write", self.site.options.write_seconds)
+
     def tick(self) -> None:
         """End what has lasted too long; else look again when it may have."""
         options, phase, since = self.site.options, self.phase, max(self.since, self.began)
         now = self.reactor.time()
         if self.is_sending:
-            self.deadline("write", options.write_seconds)  # from now on the library watches that some is taken
+            self.watch()
         elif phase is _SENDING:
             self.since = now  # it is the application that is slow
         patience = {
@@ -412,30 +417,27 @@ class Connection(Stream):
             self.requests.refuse(408)  # RFC 9110, 15.5.9
             self.look()
 
-    def call(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call what others have written; False: it raised, which is reported."""
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call what others have written; what it raises is reported, and breaks the connection."""
         try:
             function(*arguments)
         except Exception as error:
             self.understood(error)
-            return False
-        return True
+            self.abort()
 
     def understood(self, given: Any) -> Answer:
         """Return what *given* means as an answer; an error means 500, and is reported."""
-        error = given
-        try:
-            if not isinstance(given, Exception):
+        if not isinstance(given, Exception):
+            try:
                 return as_answer(given)
-        except Exception as exception:
-            error = exception
-        self.reactor.report(self.request.line if self.request else "an answer", error)
-        return status_page(503 if isinstance(error, PoolFull) else 500)
+            except Exception as error:
+                given = error
+        self.reactor.report(self.request.line if self.request else "an answer", given)
+        return status_page(503 if isinstance(given, PoolFull) else 500)
 
     def note(self, status: int, cut: str = "") -> None:
         """Write the log."""
-        if self.site.log.is_on:
-            assert self.request is not None
+        if self.site.log.stream is not None and self.request is not None:
             self.site.log.note(self.client, self.request, status, self.sent, self.reactor.time() - self.began, cut)
 
 

@@ -72,7 +72,10 @@ def ticks(_: Request) -> Answer:
     def start(flow: Flow) -> None:
         # Who takes nothing is cut by `Options.write_seconds`.
         numbers = iter(range(1, 1 << 62))
-        flow.endless, flow.on_over = True, app.reactor.call_every(1.0, lambda: flow.write(b"data: %d\n\n" % next(numbers))).cancel
+        flow.endless, flow.on_over = (
+            True,
+            app.reactor.call_every(1.0, lambda: flow.write(b"data: %d\n\n" % next(numbers))).cancel,
+        )
         flow.write(b"data: 0\n\n")
 
     return Answer(200, start, "text/event-stream", (("Cache-Control", "no-store"),))

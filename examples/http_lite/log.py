@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 import attrs
 
@@ -21,47 +21,37 @@ _ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", **{code: f"\\x{code:02x}" for co
 
 @attrs.define(eq=False)
 class AccessLog:
-    """Writes lines to *stream*, or drops them if that is None.
-
-    Args:
-        stream: where to.
-        call_soon: calls what it is given soon, once; `Reactor.call_soon`.
-        clock: returns the seconds since the epoch; `System.time`, so that a replay writes the same lines.
-        form: "common", "combined" or "json". JSON has the duration in seconds, and, where an answer was cut, the reason why
-            the connection was closed.
-    """
+    """Writes lines to *stream*, or drops them if that is None."""
 
     stream: TextIO | None
     call_soon: Callable[[Callable[[], None]], object]
-    clock: Callable[[], float] = time.time
-    form: str = "common"
+    clock: Callable[[], float] = time.time  # or that of the reactor's system, so that a replay writes the same lines
+    form: str = "common"  # or "combined"; or "json", with the seconds, and why the connection was closed under an answer
     _lines: list[str] = attrs.field(init=False, repr=False, factory=list)
     _second: int = attrs.field(init=False, default=-1)
     _stamp: str = attrs.field(init=False, default="")
 
-    @property
-    def is_on(self) -> bool:
-        """Whether anybody reads it."""
-        return self.stream is not None
-
-    def note(self, client: str, request: Request, status: int, sent: int, seconds: float, cut: str) -> None:  # noqa: PLR0913, PLR0917
+    def note(self, client: str, request: Request, status: int, sent: int, seconds: float, closed: str) -> None:  # noqa: PLR0913, PLR0917
         """Note what *client*'s *request* was answered with: a *status* (0: none), *sent* bytes of a body, in *seconds*."""
         if not self._lines:
             self.call_soon(self.flush)
-        second, fields = int(self.clock()), request.fields
+        second, agent, referer = int(self.clock()), request.fields.get("user-agent"), request.fields.get("referer")
         if second != self._second:
             form = "%Y-%m-%dT%H:%M:%S%z" if self.form == "json" else "%d/%b/%Y:%H:%M:%S %z"
             self._second, self._stamp = second, time.strftime(form, time.localtime(second))
         if self.form == "json":
-            what = {"time": self._stamp, "client": client, "method": request.method, "target": request.target}
-            what |= {"host": request.host, "agent": fields.get("user-agent"), "referer": fields.get("referer")}
-            result = {"status": status, "bytes": sent, "seconds": round(seconds, 6), "closed": cut or None}
-            line = json.dumps(what | result)
+            what: dict[str, Any] = {
+                "time": self._stamp,
+                "client": client,
+                "method": request.method,
+                "target": request.target,
+            }
+            what |= {"host": request.host, "agent": agent, "referer": referer, "status": status, "bytes": sent}
+            line = json.dumps(what | {"seconds": round(seconds, 6), "closed": closed or None})
         else:
             line = f'{client} - - [{self._stamp}] "{request.line.translate(_ESCAPES)}" {status or "-"} {sent or "-"}'
             if self.form == "combined":
-                quoted = (fields.get(name, "-").translate(_ESCAPES) for name in ("referer", "user-agent"))
-                line += ' "{}" "{}"'.format(*quoted)
+                line += f' "{(referer or "-").translate(_ESCAPES)}" "{(agent or "-").translate(_ESCAPES)}"'
         self._lines.append(line + "\n")
 
     def flush(self) -> None:

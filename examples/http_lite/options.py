@@ -18,11 +18,7 @@ def _limit(default: Any, what: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """What one client may ask for, and how long it may take. Bytes and seconds.
-
-    Raises:
-        ValueError: a limit is not above 0.
-    """
+    """What one client may ask for, and how long it may take: bytes and seconds, above 0."""
 
     # A request
     target_bytes: int = _limit(8 * 1024, "longer targets are refused: 414")  # nginx 8 KiB, apache 8190
@@ -31,7 +27,7 @@ class Options:
     body_bytes: int = _limit(1024 * 1024, "longer bodies are refused: 413")  # nginx 1 MiB
     # Memory
     memory_bytes: int = _limit(128 * 1024, "longer bodies, in and out, are in a temporary file")  # nginx 16 KiB in
-    queued_bytes: int = _limit(64 * 1024 * 1024, "what waits to be sent, in all; beyond that the slowest are cut")
+    queued_bytes: int = _limit(256 * 1024 * 1024, "what waits to be sent, in all; beyond that the slowest are cut")
     # Connections
     requests: int = _limit(10_000, "answered on one connection, which then ends")  # nginx 1000
     connections: int = _limit(1000, "at a time; others get 503")  # nginx 512

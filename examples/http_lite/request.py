@@ -21,6 +21,7 @@ from examples.http_lite.options import OPTIONS, Options
 
 #: RFC 9110, 7.2 and RFC 3986, 3.2.2: a name or an IPv4 address, or an IPv6 address in brackets; and maybe a port.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|([\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:\d*)?", re.ASCII)
+_AUTHORITY = re.compile(_HOST.pattern.removesuffix(r"(:\d*)?") + r":\d+", re.ASCII)  # RFC 9112, 3.2.3
 _ABSOLUTE = re.compile(r"https?://([^/?]+)", re.IGNORECASE)  # RFC 9112, 3.2.2, with its authority
 #: Fields that may come once only: where they come twice, two readers may read two things.
 _ONCE = frozenset(("host", "content-length", "transfer-encoding", "content-type", "expect", "authorization"))
@@ -29,12 +30,9 @@ HEAD_BYTES_KNOWN, HEADS_KNOWN = 2048, 512
 
 
 class Part(Enum):
-    """How much there is of the next request."""
+    """How much there is of the next request: nothing; empty lines, which may come before it (RFC 9112, 2.2); and so on."""
 
-    NOTHING = auto()
-    BLANK = auto()  # empty lines, which may come before it (RFC 9112, 2.2)
-    HEAD = auto()  # its head is not complete
-    BODY = auto()  # its head is, its body is not
+    NOTHING, BLANK, HEAD, BODY = auto(), auto(), auto(), auto()
 
 
 class Spool(SpooledTemporaryFile[bytes]):
@@ -70,16 +68,11 @@ class Request:
 
     @property
     def line(self) -> str:
-        """The request line, for a log."""
         return f"{self.method} {self.target} HTTP/{self.version}"
 
     @property
     def body(self) -> bytes:
-        """The body, read into memory."""
-        if self.file is None:
-            return b""
-        self.file.seek(0)
-        return self.file.read()
+        return b"" if self.file is None or self.file.seek(0) else self.file.read()
 
     def json(self) -> Any:
         """Return what the body says in JSON; ValueError: it is none."""
@@ -163,12 +156,10 @@ class Requests:
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """The first byte of a request came."""
         self.part, self._next, self._target = Part.HEAD, Request(), b""
         self._header_bytes = self._headers = self.body_size = 0
 
     def on_url(self, fragment: bytes) -> None:
-        """Some of the target came."""
         self._target += fragment
         if len(self._target) > self.options.target_bytes:
             raise _Refused(414)
@@ -201,7 +192,6 @@ class Requests:
         self.part = Part.BODY
 
     def on_body(self, data: bytes) -> None:
-        """Some of the body came."""
         self.body_size += len(data)
         if self.body_size > self.options.body_bytes:
             raise _Refused(413)
@@ -210,7 +200,6 @@ class Requests:
         self._next.file.write(data)
 
     def on_message_complete(self) -> None:
-        """The body is complete, too."""
         request, request.size = self._next, self.body_size
         if request.file is not None:
             request.file.seek(0)
@@ -226,6 +215,9 @@ class Requests:
                 raise _Refused(400)
             if codings != ["chunked"]:
                 raise _Refused(501)
+        assert self._parser is not None
+        if self._parser.should_upgrade() and request.method != "CONNECT" and length.strip("0") + (coding or ""):
+            raise _Refused(501)  # the parser would leave the body to the other protocol
         if length and int(length) > self.options.body_bytes:  # the parser has checked that these are digits
             raise _Refused(413)
         expect = request.fields.get("expect")
@@ -241,13 +233,16 @@ def _judge_target(request: Request) -> None:
     is_absolute = _ABSOLUTE.match(target) if request.method != "CONNECT" else None
     request.host = is_absolute[1] if is_absolute else host or ""  # 3.2.2: Host is to be ignored then
     # User names are none of a host's (RFC 9110, 4.2.4); no form has a fragment.
-    if (host is None and request.version == "1.1") or "#" in target or not all(map(_HOST.fullmatch, (host or "", request.host))):
+    if (
+        (host is None and request.version == "1.1")
+        or "#" in target
+        or not all(map(_HOST.fullmatch, (host or "", request.host)))
+    ):
         raise _Refused(400)
     if is_absolute:
-        target = target[is_absolute.end() :]
-        target = target if target.startswith("/") else "/" + target
+        target = "/" + target[is_absolute.end() :].removeprefix("/")
     elif request.method == "CONNECT":
-        if not _HOST.fullmatch(target):
+        if not _AUTHORITY.fullmatch(target):
             raise _Refused(400)
     elif not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
         raise _Refused(400)

@@ -17,9 +17,9 @@ HTML, TEXT, JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "app
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
 #: RFC 9110, 6.4.1: these have no body, whatever else is said.
 BODILESS = frozenset((204, 304))
-#: What else is sent as a field (RFC 9110, 5.1 and 5.5) could be read as another answer; what says where this one ends is ours.
+#: RFC 9110, 5.1 and 5.5: what else is sent could be read as another answer. Where this one ends is not others' to say.
 _FIELD = re.compile(
-    r"(?!(connection|content-length|transfer-encoding|date):)[\w!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*", re.ASCII | re.I
+    r"(?!(connection|content-length|transfer-encoding|date):)[\w!#$%&'*+.^`|~-]+:[\t -~\x80-\xff]*", re.ASCII | re.IGNORECASE
 )
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 #: Fields of every answer that leaves its type to us.
@@ -77,25 +77,17 @@ def _as_sent(fields: tuple[tuple[str, str], ...]) -> bytes:
 
 @attrs.define(eq=False)
 class Answer:
-    """What is to be sent.
+    """What is to be sent; ValueError: a field that is none, or is not the handler's to give.
 
-    Args:
-        status: a final one, 200 to 599.
-        body: bytes; `Pieces` of a file; an iterable of bytes, from which no more is taken than the client takes; or a
-            function, which is called with a `Flow`, and writes to that.
-        content_type: "": it stands in *fields*, where it belongs to those of an application with a mind of its own.
-        fields: what comes behind the fields that every answer has.
-        length: of an iterable or a flow, if it is known.
-
-    Raises:
-        ValueError: a field that is none, or is not the handler's to give; another status.
+    Its body is bytes; `Pieces` of a file; an iterable of bytes, from which no more is taken than the client takes; or a
+    function, which is called with a `Flow`, and writes to that.
     """
 
     status: int = 200
     body: Any = b""
-    content_type: str = TEXT
-    fields: tuple[tuple[str, str], ...] = ()
-    length: int | None = None
+    content_type: str = TEXT  # "": it stands in *fields*, which are those of an application with a mind of its own
+    fields: tuple[tuple[str, str], ...] = ()  # behind those that every answer has
+    length: int | None = None  # of an iterable or a flow, if it is known
     more: bytes = attrs.field(init=False, repr=False, default=b"")  # the fields as they are sent
 
     def __attrs_post_init__(self) -> None:
@@ -107,7 +99,7 @@ class Answer:
 
 @attrs.define(eq=False)
 class Heads:
-    """Beginnings of heads, with their Date (RFC 9110, 6.6.1), each made once a second; *clock* returns the seconds since 1970."""
+    """Beginnings of heads, with a Date (RFC 9110, 6.6.1), each made once a second; *clock* tells the seconds since 1970."""
 
     clock: Callable[[], float]
     starts: dict[tuple[int, str], bytes] = attrs.field(init=False, factory=dict)  # by status and content type

@@ -21,19 +21,6 @@ _GAUGES = ("connections", "timers", "bytes_queued", "thread_calls", "longest_pha
 _COUNTERS = ("accepted", "errors", "slow_phases", "seconds_idle")
 
 
-def add_routes(app: App, site: Site, reactor: Reactor, *, is_open: bool) -> None:
-    """Give *app* `/healthz`, and, for clients on this machine unless it *is_open*, `/status` and `/metrics`."""
-    report = Report(site, reactor)
-
-    def hidden(show: Callable[[], Answer]) -> Callable[[Request], Answer]:
-        here = ("-", "127.0.0.1", "::1", "::ffff:127.0.0.1")
-        return lambda _: show() if is_open or app.client in here else status_page(404)
-
-    app.route("GET", "/healthz")(lambda _: Answer(503, b"draining\n") if site.is_draining else Answer(200, b"ready\n"))
-    app.route("GET", "/metrics")(hidden(report.metrics))
-    app.route("GET", "/status")(hidden(report.page))
-
-
 @attrs.define(eq=False)
 class Report:
     """Tells of one server."""
@@ -41,18 +28,30 @@ class Report:
     site: Site
     reactor: Reactor
     #: When people have looked last, and the numbers of then.
-    _looked: float = attrs.field(init=False, default=0.0)
+    _looked: float = attrs.field(init=False, default=attrs.Factory(lambda self: self.reactor.time(), takes_self=True))
     _seen: dict[str, float] = attrs.field(init=False, factory=dict)
+
+    def add_routes(self, app: App, *, is_open: bool) -> None:
+        """Give *app* `/healthz`, and, for clients on this machine unless it *is_open*, `/status` and `/metrics`."""
+
+        def hidden(show: Callable[[], Answer]) -> Callable[[Request], Answer]:
+            here = ("-", "127.0.0.1", "::1", "::ffff:127.0.0.1")
+            return lambda _: show() if is_open or app.client in here else status_page(404)
+
+        ready, draining = Answer(200, b"ready\n"), Answer(503, b"draining\n")
+        app.route("GET", "/healthz")(lambda _: draining if self.site.is_draining else ready)
+        app.route("GET", "/metrics")(hidden(self.metrics))
+        app.route("GET", "/status")(hidden(self.page))
 
     def numbers(self) -> dict[str, float]:
         """Return what is counted."""
-        stats = self.reactor.stats()
-        served = self.site.served + sum(each.served for each in self.connections())
+        stats, served = self.reactor.stats(), self.site.served + sum(each.served for each in self.connections())
         return {"requests": served, **{name: getattr(stats, name) for name in _GAUGES + _COUNTERS}}
 
     def connections(self) -> list[Connection]:
-        """Return all that are there."""
-        return [each for each in self.reactor.handlers if isinstance(each, Connection)]
+        """Return all that are there, those with the oldest exchanges first."""
+        found = [each for each in self.reactor.handlers if isinstance(each, Connection)]
+        return sorted(found, key=lambda each: each.began)
 
     def metrics(self) -> Answer:
         """Return the numbers as Prometheus reads them; 404 without `prometheus_client`."""
@@ -61,7 +60,7 @@ class Report:
         except ImportError:
             return status_page(404)
         registry = CollectorRegistry()
-        registry.register(self)  # type: ignore[arg-type]  # it collects
+        registry.register(self)
         return Answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
 
     def collect(self) -> Iterator[Any]:
@@ -85,10 +84,9 @@ class Report:
             ("Waiting to be sent", f"{found['bytes_queued']:,.0f} bytes"),
             ("Errors of handlers", f"{found['errors']:.0f}"),
         ]
-        for each in sorted(self.connections(), key=lambda each: each.began)[:SLOWEST]:
-            if each.request is not None:
-                age = f"{each.phase.name.lower()} for {now - each.began:.1f} s, {each.sent:,} bytes, {each.client}"
-                rows.append((escape(each.request.line[:80]), age))
+        for each in [each for each in self.connections() if each.request is not None][:SLOWEST]:
+            age = f"{each.phase.name.lower()} for {now - each.began:.1f} s, {each.sent:,} bytes, {each.client}"
+            rows.append((escape(each.request.line[:80]) if each.request else "", age))
         cells = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
         title = "Draining" if self.site.is_draining else "Serving"
         return page(200, title, f"<table>{cells}</table>", ("Refresh", str(REFRESH_SECONDS)), ("Cache-Control", "no-store"))

@@ -1,14 +1,13 @@
-"""A gateway for WSGI applications (PEP 3333): in the loop, or in threads that are held while the client takes no more."""
+"""A gateway for WSGI applications (PEP 3333): in the loop, or in threads, none of which waits for a client."""
 
 from __future__ import annotations
 
 import io
 import re
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextvars import Context, copy_context
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -21,6 +20,7 @@ from examples.http_lite.request import Request
 from examples.http_lite.response import Answer, other_method
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Give = Callable[[Any], object]
 #: RFC 9110, 7.6.1, and ours to say: what an application may not set.
 _OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
 _HOST_PORT = re.compile(r"(.*?)(?::(\d*))?")
@@ -33,23 +33,21 @@ class _Call:
     app: Application
     environ: dict[str, Any]
     status: int = 0
-    headers: list[tuple[str, str]] = attrs.field(factory=list)
+    headers: tuple[tuple[str, str], ...] = ()
     written: list[bytes] = attrs.field(factory=list)
     is_sent: bool = False
 
-    def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
-    ) -> Callable[[bytes], None]:
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
         if exc_info is not None and self.is_sent:
             raise exc_info[1].with_traceback(exc_info[2])
-        if exc_info is None and self.status:
-            raise AssertionError("start_response was called twice")
-        self.status, self.headers = int(status[:3]), list(headers)
+        assert exc_info is not None or not self.status, "start_response was called twice"
+        self.status, self.headers = int(status[:3]), tuple(headers)
         return self.written.append
 
     def answer(self) -> Answer:
         """Return the application's answer; its body is bytes if that is all of it, else a generator."""
-        result, chunks = self.app(self.environ, self.start_response), None
+        result = self.app(self.environ, self.start_response)
+        chunks = None
         if type(result) is list and len(result) == 1 and self.status and not self.written:
             first = result[0]
         else:
@@ -58,7 +56,7 @@ class _Call:
         try:
             assert self.status, "start_response was not called"
             self.is_sent = True
-            fields, length = _said(tuple(self.headers))
+            fields, length = _said(self.headers)
             answer = Answer(self.status, first, "", fields, length)
         except BaseException:
             if chunks is not None:
@@ -74,22 +72,16 @@ class _Call:
         """Return what the application writes and *result*, but for what is empty."""
         try:
             for data in result:
-                if self.written:
-                    yield b"".join(self._take_written())
-                if data:
-                    yield data
+                written, self.written[:] = b"".join(self.written), []
+                if written or data:
+                    yield written + data
             if self.written:
-                yield b"".join(self._take_written())
+                yield b"".join(self.written)
         finally:
-            getattr(result, "close", lambda: None)()
-
-    def _take_written(self) -> list[bytes]:
-        written, self.written[:] = self.written[:], []
-        return written
+            getattr(result, "close", bool)()
 
 
 def _chain(first: bytes, chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
-    """Return *first* and the rest, which is closed with it."""
     yield first
     yield from chunks
 
@@ -97,9 +89,52 @@ def _chain(first: bytes, chunks: Iterable[bytes]) -> Generator[bytes, None, None
 @lru_cache(maxsize=1024)
 def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], int | None]:
     """Return those of *headers* that are the application's to set, and the length that they announce."""
-    named = [(name, value) for name, value in headers if name.lower() not in _OURS]
     lengths = [int(value) for name, value in headers if name.lower() == "content-length"]
-    return tuple(named), lengths[0] if lengths else None
+    return tuple(each for each in headers if each[0].lower() not in _OURS), lengths[0] if lengths else None
+
+
+@attrs.define(eq=False)
+class _Body:
+    """A body that is made in threads, string by string, as the client takes it."""
+
+    chunks: Generator[bytes, None, None]
+    context: Context
+    app: App
+    flow: Flow | None = None
+    is_asked: bool = False
+
+    def start(self, flow: Flow) -> None:
+        self.flow, flow.on_room, flow.on_over = flow, self.ask, self.over
+        self.ask()
+
+    def ask(self) -> None:
+        """Have the next string be made."""
+        if not self.is_asked:
+            self.is_asked = True
+            run = partial(self.context.run, next, self.chunks, None)
+            self.app.reactor.run_in_thread(run, then=self.take, on_error=self.fail)
+
+    def take(self, data: bytes | None) -> None:
+        """Send it, and ask for another one if the client takes more."""
+        assert self.flow is not None
+        self.is_asked = False
+        if self.flow.connection is None:
+            self.over()
+        elif data is None:
+            self.flow.end()
+        elif self.flow.write(data):
+            self.ask()
+
+    def fail(self, error: Exception) -> None:
+        assert self.flow is not None
+        self.is_asked = False
+        self.flow.cut()
+        raise error
+
+    def over(self) -> None:
+        """Nothing more is taken: the application hears of it, in a thread."""
+        if not self.is_asked:
+            self.app.reactor.run_in_thread(self.context.run, self.chunks.close)
 
 
 @attrs.define(eq=False)
@@ -109,7 +144,7 @@ class Gateway:
     wsgi: Application
     app: App
     threads: int = 4
-    _waiting: deque[tuple[_Call, Callable[[Any], object]]] = attrs.field(init=False, factory=deque)
+    _waiting: deque[tuple[_Call, Give]] = attrs.field(init=False, factory=deque)
     _busy: int = attrs.field(init=False, default=0)
 
     def find(self, request: Request) -> Action:
@@ -120,23 +155,19 @@ class Gateway:
 
     def _answer(self, environ: dict[str, Any], request: Request) -> Any:
         call = _Call(self.wsgi, {**environ, "wsgi.input": request.file or io.BytesIO(), "REMOTE_ADDR": self.app.client})
-        if not self.threads:
-            return call.answer()
-        return partial(self._begin, call)
+        return partial(self._queue, call) if self.threads else call.answer()
 
-    def _begin(self, call: _Call, give: Callable[[Any], object]) -> None:
+    def _queue(self, call: _Call, give: Give) -> None:
         self._waiting.append((call, give))
-        self._start()
+        self._busy += 1
+        self._idle()
 
-    def _start(self) -> None:
-        """Have another thread work, if there is one, and work for it."""
+    def _idle(self, _: object = None) -> None:
+        """A thread may be idle: have it work for as long as anybody waits, which is cheaper than one call at a time."""
+        self._busy -= 1
         if self._waiting and self._busy < self.threads:
             self._busy += 1
             self.app.reactor.run_in_thread(self._work, then=self._idle, on_error=self._idle)
-
-    def _idle(self, _: object) -> None:
-        self._busy -= 1
-        self._start()
 
     def _work(self) -> None:
         """In a thread: make the calls that wait."""
@@ -145,44 +176,22 @@ class Gateway:
                 call, give = self._waiting.popleft()
             except IndexError:
                 return
+            context = copy_context()
             try:
-                self._give(call, give)
+                answer: Any = context.run(call.answer)
             except Exception as error:
-                self.app.reactor.call_threadsafe(give, error)
+                answer = error
+            self.app.reactor.call_threadsafe(self._give, answer, context, give)
 
-    def _give(self, call: _Call, give: Callable[[Any], object]) -> None:
-        """In a thread: *give* the answer, and make the rest of its body no faster than the client takes it."""
-        answer, tell, turns = call.answer(), self.app.reactor.call_threadsafe, threading.Semaphore(0)
-        chunks, flows = answer.body, list[Flow]()
+    def _give(self, answer: Any, context: Context, give: Give) -> None:
+        chunks = getattr(answer, "body", None)
         if not isinstance(chunks, Generator):
-            tell(give, answer)
+            give(answer)
             return
-
-        def start(flow: Flow) -> None:
-            flow.on_room = flow.on_over = turns.release
-            flows.append(flow)
-            turns.release()
-
-        def push(data: bytes) -> None:
-            if flows[0].write(data):
-                turns.release()
-
-        answer.body = start
-        with closing(chunks):
-            tell(lambda: give(answer) or turns.release())
-            try:
-                for data in chunks:
-                    turns.acquire()
-                    if not flows or flows[0].is_over:
-                        return
-                    tell(push, data)
-                turns.acquire()
-                if flows:
-                    tell(flows[0].end)
-            except Exception:
-                if flows:
-                    tell(flows[0].cut)
-                raise
+        body = _Body(chunks, context, self.app)
+        answer.body = body.start
+        if not give(answer):
+            body.over()
 
     def _environ(self, request: Request) -> dict[str, Any]:
         """Return the environment of PEP 3333, but for what differs from call to call."""
