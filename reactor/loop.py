@@ -378,13 +378,7 @@ class Loop:
         """
         if self._thread != self.system.thread() or not self._open:
             self.check()
-        now = self._clock()
-        try:
-            due = now + delay
-            if not now <= due < inf:
-                due = now + seconds(delay)
-        except (TypeError, OverflowError):
-            due = now + seconds(delay)
+        due = self._clock() + seconds(delay)
         return self.timers.add(due, callback, args, owner)
 
     def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:

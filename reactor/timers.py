@@ -34,11 +34,11 @@ def seconds(delay: float, what: str = "a delay") -> float:
         DelayError: *delay* is NaN, infinite, or no number.
     """
     try:
-        if type(delay) is float and 0.0 <= delay < inf:
-            return delay  # nearly always, and so the first question
+        if 0.0 <= delay < inf:
+            return float(delay)
         if isfinite(delay):
-            return max(0.0, float(delay))
-    except (TypeError, OverflowError):
+            return 0.0
+    except (TypeError, ValueError, OverflowError):
         pass
     raise DelayError(f"{what} is a finite number of seconds, not {delay!r}")
 
