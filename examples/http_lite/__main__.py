@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         site = Site(app, AccessLog(stream, reactor.call_soon, reactor.system.time, given.log), limits)
         Report(site, reactor).add_routes(app, is_open=given.open_status)
         most, each = limits.connections, limits.connections_per_peer
-        options = ListenOptions(max_connections=most, max_per_peer=each, on_limit="reject")
+        unsent = limits.unsent_bytes if hasattr(socket, "TCP_NOTSENT_LOWAT") else None
+        options = ListenOptions(max_connections=most, max_per_peer=each, on_limit="reject", notsent_lowat=unsent)
         try:
             door = Door(lambda: Connection(site), options).listen(reactor, given.bind)
         except (AddressError, ListenError) as error:
