@@ -57,11 +57,9 @@ class _Call:
             chunks = self._chunks(result)
             first = next(chunks, b"")  # the application may start no sooner than with it
         try:
-            if not self.status:
-                raise RuntimeError("start_response was not called")
             self.is_sent = True
             fields, length = _said(self.headers)
-            answer = Answer(self.status, first, "", fields, length)
+            answer = Answer(self.status, first, "", fields, length)  # which refuses 0: start_response was not called
         except BaseException:
             if chunks is not None:
                 chunks.close()
