@@ -379,6 +379,24 @@ def test_what_is_in_work_is_finished_when_the_server_ends(tmp_path: Path) -> Non
         assert server.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("goes", [False, True], ids=["stays", "goes"])
+def test_a_body_is_closed_when_the_server_ends(tmp_path: Path, threads: int, goes: bool) -> None:
+    """SIGTERM in the middle of a body, whose client goes, or stays and is cut when the grace is over: it is closed, once."""
+    (tmp_path / "server").mkdir()
+    closed = tmp_path / "closed"
+    with serving(tmp_path / "server", *APP, str(threads), "--limit", "grace_seconds=0.5") as server:
+        with server.connect() as sock:
+            sock.sendall(f"GET /plain/endless?name={closed} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert sock.recv(1000).startswith(b"HTTP/1.1 200 ")
+            server.process.terminate()
+            until(lambda: not is_open(server.port), "the door to be closed")
+            if goes:
+                reset(sock)
+            assert server.process.wait(PATIENCE) == int(not goes)
+    assert closed.read_text() == "1"
+
+
 # Frameworks
 
 

@@ -33,7 +33,7 @@ PIECE = b"x" * 65536
 
 @attrs.define(eq=False)
 class Body:
-    """Pieces that count how often they are closed, under *name*."""
+    """Pieces that count how often they are closed, under *name*; in a file, too, if that is a path."""
 
     name: str
     pieces: Iterable[bytes]
@@ -43,6 +43,8 @@ class Body:
 
     def close(self) -> None:
         CLOSED[self.name] += 1
+        if "/" in self.name:
+            Path(self.name).write_text(str(CLOSED[self.name]))
 
 
 def plain(environ: Environ, start: Start) -> Iterable[bytes]:

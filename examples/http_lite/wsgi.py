@@ -59,7 +59,7 @@ class _Call:
         try:
             self.is_sent = True
             fields, length = _said(self.headers)
-            answer = Answer(self.status, first, "", fields, length)  # ValueError: it has not started
+            answer = Answer(self.status, first, "", fields, length)  # which refuses 0: start_response was not called
         except BaseException:
             if chunks is not None:
                 chunks.close()
