@@ -1,4 +1,4 @@
-"""HTTP servers beside HTTP-lite, each serving a thousand bytes, with one worker, and no log."""
+"""HTTP servers beside HTTP-lite, one worker each and no log: a hello from code, a hello by WSGI, files of three sizes."""
 
 from __future__ import annotations
 
@@ -10,107 +10,130 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+
+import attrs
 
 from benchmarks import machine
 
-BODY = b"0123456789" * 100
-REQUEST = b"GET /small.txt HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n\r\n"
+#: By the names of their files, and how many bytes they have.
+FILES = {"1k": 1000, "100k": 100_000, "10m": 10_000_000}
+THREADS = 4
 PATIENCE_SECONDS = 20.0
 
-LITE = ["-m", "examples.http_lite", "--quiet", "--bind", "127.0.0.1:{port}", "{place}"]
-#: The arguments after the interpreter's name.
+LITE = ["-m", "examples.http_lite", "--quiet", "--bind", "127.0.0.1:{port}"]
+GRANIAN = ["-m", "granian", "--port", "{port}", "--no-log", "--interface"]
+#: Debian has it where the PATH of most people does not lead.
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+NGINX_CONFIGURATION = """
+worker_processes 1;
+error_log stderr crit;
+pid {place}.pid;
+events {{}}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000000;
+    server {{
+        listen 127.0.0.1:{port};
+        root {place};
+    }}
+}}
+"""
+#: Programs and their arguments; those that begin with a dash are for this Python.
 SERVERS: dict[str, list[str]] = {
-    "ours": LITE,
-    "recorded": ["-m", "reactor", "record", "{journal}", *LITE],
-    "in a ring": ["-m", "reactor", "record", "--ring", "16", "{journal}", *LITE],
+    "ours": [*LITE, "{place}"],
+    "ours, a route": [*LITE, "--app", "benchmarks.hello:app"],
+    "ours, WSGI": [*LITE, "--wsgi", "benchmarks.hello:wsgi", "--threads", str(THREADS)],
+    "ours, WSGI in the loop": [*LITE, "--wsgi", "benchmarks.hello:wsgi", "--threads", "0"],
+    "recorded": ["-m", "reactor", "record", "{place}.journal", *LITE, "{place}"],
+    "in a ring": ["-m", "reactor", "record", "--ring", "16", "{place}.journal", *LITE, "{place}"],
     "uvicorn": [
         *("-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error"),
-        *("--loop", "uvloop", "--http", "httptools", "benchmarks.http:asgi"),
+        *("--loop", "uvloop", "--http", "httptools", "benchmarks.hello:asgi"),
     ],
-    "granian": ["-m", "granian", "--port", "{port}", "--interface", "asgi", "--no-log", "benchmarks.http:asgi"],
-    "waitress": ["-m", "waitress", "--listen", "127.0.0.1:{port}", "benchmarks.http:wsgi"],
-    "gunicorn": ["-m", "gunicorn", "-k", "gthread", "--keep-alive", "60", "-b", "127.0.0.1:{port}", "benchmarks.http:wsgi"],
-    "aiohttp": ["-m", "benchmarks.http", "{port}"],
+    "granian": [*GRANIAN, "asgi", "benchmarks.hello:asgi"],
+    "granian, WSGI": [*GRANIAN, "wsgi", "benchmarks.hello:wsgi"],
+    "aiohttp": ["-m", "benchmarks.hello", "{port}"],
+    "waitress": ["-m", "waitress", "--listen", "127.0.0.1:{port}", f"--threads={THREADS}", "benchmarks.hello:wsgi"],
+    "gunicorn": [
+        *("-m", "gunicorn", "-k", "gthread", f"--threads={THREADS}", "--keep-alive", "60"),
+        *("-b", "127.0.0.1:{port}", "benchmarks.hello:wsgi"),
+    ],
+    "nginx": [NGINX or "nginx", "-c", "{place}.conf", "-g", "daemon off;"],
 }
-NEEDS = {name: name for name in ("uvicorn", "granian", "waitress", "gunicorn", "aiohttp")}
+NEEDS = {
+    "uvicorn": "uvicorn",
+    "granian": "granian",
+    "granian, WSGI": "granian",
+    "waitress": "waitress",
+    "gunicorn": "gunicorn",
+    "aiohttp": "aiohttp",
+}
 
 
-async def asgi(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-    """Answer, for uvicorn and granian."""
-    if scope["type"] == "http":
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(BODY))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": BODY})
+@attrs.frozen
+class Served:
+    """A server that answers."""
 
-
-def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Answer, for waitress and gunicorn."""
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))])
-    return [BODY]
-
-
-def aiohttp(port: int) -> None:
-    """Answer, with aiohttp."""
-    from aiohttp import web
-
-    async def answer(request: Any) -> Any:
-        return web.Response(body=BODY, content_type="text/plain")
-
-    application = web.Application()
-    application.router.add_get("/small.txt", answer)
-    web.run_app(application, host="127.0.0.1", port=port, access_log=None, print=None)
+    pid: int
+    address: tuple[str, int]
+    request: bytes
+    #: How long an answer is.
+    reply_bytes: int
 
 
 @contextmanager
-def served(name: str) -> Iterator[tuple[int, tuple[str, int]]]:
-    """Run a server as a process group of its own; yield its leader and its address."""
+def served(name: str, path: str) -> Iterator[Served]:
+    """Run a server as a process group of its own, and ask it for *path* until it answers."""
     place = Path(tempfile.mkdtemp(prefix="reactor-benchmarks-"))
-    (place / "small.txt").write_bytes(BODY)
+    place.chmod(0o755)  # nginx reads as somebody else
+    for file, size in FILES.items():
+        (place / file).write_bytes(b"x" * size)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = probe.getsockname()
-    arguments = [word.format(port=address[1], place=place, journal=place.with_suffix(".journal")) for word in SERVERS[name]]
+    configuration = Path(f"{place}.conf")
+    configuration.write_text(NGINX_CONFIGURATION.format(port=address[1], place=place), "ascii")
+    words = [word.format(port=address[1], place=place) for word in SERVERS[name]]
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, *words] if words[0].startswith("-") else words,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=machine.pin_server,  # noqa: PLW1509
     )
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n\r\n".encode()
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                reply_bytes(address)
+                size = answer_bytes(address, request)
                 break
             except OSError:
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise
                 time.sleep(0.05)
-        yield process.pid, address
+        yield Served(process.pid, address, request, size)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         shutil.rmtree(place)
-        place.with_suffix(".journal").unlink(missing_ok=True)
+        for suffix in ("conf", "pid", "journal"):
+            Path(f"{place}.{suffix}").unlink(missing_ok=True)
 
 
-def reply_bytes(address: tuple[str, int]) -> int:
-    """Ask once; return how long the answer is."""
-    with socket.create_connection(address, timeout=PATIENCE_SECONDS) as client:
-        client.sendall(REQUEST)
-        found = b""
-        while not found.endswith(BODY):
-            data = client.recv(65536)
-            if not data:
-                raise ConnectionResetError(repr(found))
-            found += data
-        return len(found)
-
-
-if __name__ == "__main__":
-    aiohttp(int(sys.argv[1]))
+def answer_bytes(address: tuple[str, int], request: bytes) -> int:
+    """Ask once; return how long the answer is, which has to be 200 and to say its length."""
+    with socket.create_connection(address, timeout=PATIENCE_SECONDS) as client, client.makefile("rb") as reader:
+        client.sendall(request)
+        lines = [reader.readline()]
+        while lines[-1] not in (b"\r\n", b""):
+            lines.append(reader.readline())
+        lengths = [int(line.partition(b":")[2]) for line in lines if line.lower().startswith(b"content-length:")]
+        if b" 200 " not in lines[0] or not lengths:
+            raise ConnectionError(repr(lines))
+        return sum(map(len, lines)) + len(reader.read(lengths[0]))

@@ -189,14 +189,16 @@ def imports(name: str, scale: float) -> Sample:
     return {"cost": min(costs[1:])}
 
 
-def http_request(name: str, scale: float) -> Sample:
-    """Ask for a thousand bytes, 64 connections with one request in flight on each."""
-    with http.served(name) as (pid, address):
-        server = Server(pid, address, group=True)
-        size = http.reply_bytes(address)
-        with load.connected(address, 64) as clients:
-            load.exchange(clients, http.REQUEST, 500, PATIENCE_SECONDS, size)
-            return server.measured(lambda: load.exchange(clients, http.REQUEST, int(20_000 * scale), seconds(scale), size))
+def http_request(name: str, scale: float, *, path: str, connections: int = 64, count: int = 20_000) -> Sample:
+    """Keep one request in flight on each connection."""
+    with http.served(name, path) as found, load.connected(found.address, connections) as clients:
+        server = Server(found.pid, found.address, group=True)
+
+        def ask(times: int, within: float) -> load.Exchanged:
+            return load.exchange(clients, found.request, times, within, found.reply_bytes)
+
+        ask(count // 40, PATIENCE_SECONDS)
+        return server.measured(lambda: ask(int(count * scale), seconds(scale)))
 
 
 def codec(name: str, scale: float) -> Sample:
@@ -364,13 +366,68 @@ ROWS = (
         {"uvloop": 1.0},
     ),
     Row("codecs", "cut 16 lines of 17 B; each", "ns", tuple(codecs.CASES), codec, quick=False, ours="Lines"),
-    Row("http", "HTTP, 1,000 bytes, 64 connections", "us", tuple(http.SERVERS), http_request, quick=False),
+    Row(
+        "http-route",
+        "HTTP, a hello from code, 64 connections",
+        "us",
+        ("ours, a route", "uvicorn", "granian", "aiohttp"),
+        functools.partial(http_request, path="/hello"),
+        {"uvicorn": 1 / 3, "granian": 1 / 2},
+        quick=False,
+        ours="ours, a route",
+    ),
+    Row(
+        "http-wsgi",
+        f"HTTP, a hello by WSGI in {http.THREADS} threads, 64 connections",
+        "us",
+        ("ours, WSGI", "waitress", "gunicorn"),
+        functools.partial(http_request, path="/hello"),
+        {"waitress": 1 / 2, "gunicorn": 1 / 2},
+        quick=False,
+        ours="ours, WSGI",
+    ),
+    Row(
+        "http-wsgi-loop",
+        "HTTP, a hello by WSGI in the loop, 64 connections",
+        "us",
+        ("ours, WSGI in the loop", "granian, WSGI"),
+        functools.partial(http_request, path="/hello"),
+        {"granian, WSGI": 1 / 1.5},
+        quick=False,
+        ours="ours, WSGI in the loop",
+    ),
+    Row(
+        "http-file-1k",
+        "HTTP, a file of 1 kB, 64 connections",
+        "us",
+        ("ours", "nginx"),
+        functools.partial(http_request, path="/1k"),
+        quick=False,
+    ),
+    Row(
+        "http-file-100k",
+        "HTTP, a file of 100 kB, 64 connections",
+        "us",
+        ("ours", "nginx"),
+        functools.partial(http_request, path="/100k"),
+        {"nginx": 1 / 0.8},
+        quick=False,
+    ),
+    Row(
+        "http-file-10m",
+        "HTTP, a file of 10 MB, 8 connections",
+        "us",
+        ("ours", "nginx"),
+        functools.partial(http_request, path="/10m", connections=8, count=800),
+        {"nginx": 1 / 0.8},
+        quick=False,
+    ),
     Row(
         "record",
-        "HTTP-lite, recorded",
+        "HTTP-lite, a file of 1 kB, recorded",
         "us",
         ("recorded", "in a ring", "ours"),
-        http_request,
+        functools.partial(http_request, path="/1k"),
         quick=False,
         ours="recorded",
     ),
@@ -415,6 +472,8 @@ ROWS = (
 
 def missing(name: str) -> str:
     """Return the module that a contestant lacks, or "" if it can run."""
+    if name == "nginx":
+        return "" if http.NGINX else name
     module = NEEDS.get(name.partition(" @ ")[0], "")
     return "" if machine.is_there(module) else module
 

@@ -84,6 +84,8 @@ def _inherited(system: System, sock: socket.socket) -> Listening:
     except OSError as error:
         raise ListenError(error.errno, f"cannot listen on {sock!r}: {error.strerror}") from error
     sock.setblocking(False)
+    with contextlib.suppress(OSError):  # a Unix socket has no such thing
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Listening(sock, address)
 
 

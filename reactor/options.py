@@ -97,13 +97,15 @@ class Keepalive:
 
 @attrs.frozen(kw_only=True)
 class SocketOptions:
-    """What the kernel is to do for TCP connections, made or accepted. Nothing is set that is not asked for.
+    """What the kernel is to do for TCP connections, made or accepted.
 
     Raises:
         UsageError: an option has a value that it cannot have.
         Unsupported: an option that this platform does not have.
     """
 
+    #: TCP_NODELAY: do not hold small writes back until the last one is acknowledged.  # asyncio, Go on
+    nodelay: bool = True
     #: Ask silent peers whether they live.  # off, as the kernel has it
     keepalive: Keepalive | None = None
     #: TCP_USER_TIMEOUT: seconds that sent bytes may stay unacknowledged until the connection ends (RFC 5482; Linux).
@@ -212,8 +214,6 @@ class ConnectOptions(SocketOptions):
     attempt_delay: float = attrs.field(default=0.25)
     #: Seconds that one address has; None: as long as there is time.  # curl 0.2 s for the first, then the rest
     attempt_timeout: float | None = attrs.field(default=None)
-    #: TCP_NODELAY: do not hold small writes back until the last one is acknowledged.  # asyncio, Go on
-    nodelay: bool = True
     #: Seconds for which the address that won is tried first, the next time that the same name is connected to; 0: not.
     remember: float = attrs.field(default=0.0, validator=_seconds)
 

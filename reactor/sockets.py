@@ -38,11 +38,6 @@ def prepare(system: System, sock: socket.socket, family: int, options: ConnectOp
     """
     if family not in (socket.AF_INET, socket.AF_INET6):
         return
-    if options.nodelay:
-        try:  # noqa: SIM105  # a context manager would cost more than the call
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass
     dress(sock, options)
     if options.local:
         _bind(system, sock, family, options.local)
@@ -54,6 +49,11 @@ def dress(sock: socket.socket, options: SocketOptions) -> None:
     Raises:
         OSError: the kernel refuses.
     """
+    if options.nodelay:
+        try:  # noqa: SIM105  # a context manager would cost more than the call
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass
     try:
         if options.keepalive is not None:
             _keep_alive(sock, options.keepalive)

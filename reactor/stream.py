@@ -497,7 +497,6 @@ class Stream(Handler):
                     self.on_drain()
 
     def _bind(self, reactor: Reactor, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
-        prepared = self._life is Life.CLAIMED  # by the dial, as its options say
         super()._bind(reactor, sock, local, peer)
         self._reading = move(READING, self._reading, ReadingEvent.OPEN)
         self._writing = move(WRITING, self._writing, WritingEvent.OPEN)
@@ -510,12 +509,10 @@ class Stream(Handler):
         if peer is None:
             with suppress(OSError):
                 peer = from_kernel(sock.family, sock.getpeername())
+            if isinstance(local, Inet):  # else a dial has set it, or the listening socket, from which it is inherited
+                with suppress(OSError):  # EINVAL on macOS, when the peer is gone already
+                    sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._local, self._peer = local, peer
-        if isinstance(local, Inet) and not prepared:
-            try:  # noqa: SIM105  # a context manager would cost more than the call
-                sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-            except OSError:  # EINVAL on macOS, when the peer is gone already
-                pass
 
     def _opened(self) -> None:
         if self.reactor.instruments is not None:

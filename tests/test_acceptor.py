@@ -783,6 +783,16 @@ def test_accepted_connections_inherit_options(reactor: Watched) -> None:
         assert found == [1, 40_000, 60_000]
 
 
+@pytest.mark.parametrize("nodelay", [True, False])
+def test_accepted_connections_inherit_nodelay(reactor: Watched, nodelay: bool) -> None:
+    """It is set on the listening socket, once, and not on each connection."""
+    factory = Keeping(Hasty)
+    acceptor = reactor.listen(factory, "127.0.0.1:0", options=ListenOptions(nodelay=nodelay))
+    with clients(acceptor):
+        reactor.until(lambda: factory.made)
+        assert bool(factory.made[0].sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is nodelay
+
+
 def test_a_shutdown_serves_those_who_wait(reactor: Watched) -> None:
     """Connections in the kernel's queue are accepted before the listener is closed."""
     factory = Keeping(Hasty)

@@ -154,7 +154,7 @@ def test_windows_takes_its_ports_exclusively(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr("socket.SO_EXCLUSIVEADDRUSE", -5, raising=False)
-    module._set_options(Noting(), socket.AF_INET, False, OPTIONS)  # type: ignore[arg-type]
+    module._set_options(Noting(), socket.AF_INET, False, ListenOptions(nodelay=False))  # type: ignore[arg-type]
 
     assert options == [(socket.SOL_SOCKET, -5, 1)]
 

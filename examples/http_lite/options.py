@@ -28,7 +28,7 @@ class Options:
     # Memory
     memory_bytes: int = _limit(128 * 1024, "longer bodies, in and out, are in a temporary file")  # nginx 16 KiB in
     queued_bytes: int = _limit(256 * 1024 * 1024, "what waits to be sent, in all; beyond that the slowest are cut")
-    unsent_bytes: int = _limit(256 * 1024, "the kernel may hold of one connection, beyond what it has sent")
+    unsent_bytes: int = _limit(512 * 1024, "the kernel may hold of one connection, beyond what it has sent")
     # Connections
     requests: int = _limit(10_000, "answered on one connection, which then ends")  # nginx 1000
     connections: int = _limit(1000, "at a time; others get 503")  # nginx 512

@@ -97,8 +97,8 @@ class Requests:
     body_size: int = attrs.field(init=False, default=0)  # bytes of its body that have come
     #: The client sends the body only when it has seen a 100 (RFC 9110, 10.1.1). Set it to False when that is sent.
     expects_continue: bool = attrs.field(init=False, default=False)
+    #: None when the last request is there: whatever follows is dropped, and no cycle keeps a body alive.
     _parser: httptools.HttpRequestParser | None = attrs.field(init=False, repr=False)
-    _over: bool = attrs.field(init=False, default=False)  # the last request is there: whatever follows is dropped
     _part_bytes: int = attrs.field(init=False, default=0)  # that came and completed nothing
     _header_bytes: int = attrs.field(init=False, default=0)
     _headers: int = attrs.field(init=False, default=0)
@@ -111,15 +111,14 @@ class Requests:
     def feed(self, data: bytes) -> None:
         """Take *data*, which may be cut anywhere; after the last request of a connection it is dropped."""
         parser, began, count = self._parser, self.part, len(self.waiting)
-        if self._over or parser is None:
+        if parser is None:
             return
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # the request is in `waiting`, as the last one: `on_headers_complete` has seen to that
         except httptools.HttpParserError as error:
-            if not self._over:  # "Data after `Connection: close`" is none of our business
-                self.refuse(_status_for(error))
+            self.refuse(_status_for(error))
         if len(self.waiting) == count:
             self._count(len(data))
             return
@@ -132,11 +131,11 @@ class Requests:
 
     def end(self) -> None:
         """No more will come: what there is of the next request is dropped."""
-        self.part, self._over, self._parser = Part.NOTHING, True, None  # no cycle keeps a body alive
+        self.part, self._parser = Part.NOTHING, None
 
     def refuse(self, status: int) -> None:
         """Refuse what there is of the next request, and hear nothing any more."""
-        if not self._over and self._parser is not None:
+        if self._parser is not None:  # else it is "Data after `Connection: close`", which is none of our business
             method = self._parser.get_method().decode() if self._target else "-"
             self.waiting.append(Request(method, self._target.decode("latin-1") or "-", refusal=status))
             self.expects_continue = False
@@ -203,8 +202,10 @@ class Requests:
         request, request.size = self._next, self.body_size
         if request.file is not None:
             request.file.seek(0)
-        self.part, self.expects_continue, self._over = Part.NOTHING, False, not request.keep_alive
+        self.part, self.expects_continue = Part.NOTHING, False
         self.waiting.append(request)
+        if not request.keep_alive:
+            self.end()
 
     def _judge_body(self, request: Request) -> None:
         """Refuse a body that is too long or packed in an unknown way; note whether the client waits for a 100."""

@@ -42,7 +42,8 @@ class _Call:
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
         if exc_info is not None and self.is_sent:
             raise exc_info[1].with_traceback(exc_info[2])
-        assert exc_info is not None or not self.status, "start_response was called twice"
+        if exc_info is None and self.status:
+            raise RuntimeError("start_response was called twice")
         self.status, self.headers = int(status[:3]), tuple(headers)
         return self.written.append
 
@@ -56,10 +57,9 @@ class _Call:
             chunks = self._chunks(result)
             first = next(chunks, b"")  # the application may start no sooner than with it
         try:
-            assert self.status, "start_response was not called"
             self.is_sent = True
             fields, length = _said(self.headers)
-            answer = Answer(self.status, first, "", fields, length)
+            answer = Answer(self.status, first, "", fields, length)  # which refuses 0: start_response was not called
         except BaseException:
             if chunks is not None:
                 chunks.close()
