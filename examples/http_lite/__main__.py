@@ -71,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
         app.reactor = reactor
         site = Site(app, AccessLog(stream, reactor.call_soon, reactor.system.time, given.log), limits)
         Report(site, reactor).add_routes(app, is_open=given.open_status)
-        most, each = limits.connections, limits.connections_per_peer
+        # All that come to a Unix socket would be one peer.
+        most, each = limits.connections, None if given.bind.startswith("unix:") else limits.connections_per_peer
         unsent = limits.unsent_bytes if hasattr(socket, "TCP_NOTSENT_LOWAT") else None
         options = ListenOptions(max_connections=most, max_per_peer=each, on_limit="reject", notsent_lowat=unsent)
         try:

@@ -38,7 +38,7 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 56rem; margin: 0 auto; 
 h1 {{ font-size: 1.25rem; overflow-wrap: anywhere; }}
 p, td + td, th {{ color: var(--dim); font-weight: normal; font-variant-numeric: tabular-nums; }}
 table {{ width: 100%; border-collapse: collapse; }}
-td, th {{ padding: .4rem .25rem; border-bottom: 1px solid #8883; text-align: left; white-space: nowrap; }}
+td, th {{ padding: .4rem .75rem .4rem 0; border-bottom: 1px solid #8883; text-align: left; white-space: nowrap; }}
 td:first-child {{ overflow-wrap: anywhere; white-space: normal; width: 99%; }}
 .size {{ text-align: right; }}
 a {{ color: var(--link); text-decoration: none; }}
