@@ -386,3 +386,22 @@ def test_a_source_whose_full_target_ends_is_read_again(room: Room) -> None:
     room.sim.advance(10)
     assert not one.is_open
     far_two.close()
+
+
+def test_a_target_drains_though_its_source_has_closed(room: Room) -> None:
+    """What is left of the pipe tells nobody who is not there any more."""
+    (one, far_one), (two, far_two) = room.stream(), room.stream()
+    one.pipe_to(two)
+    two.write(bytes(1_000_000))
+    room.sim.advance(1)
+    one.close(0)
+    far_one.close()
+    room.sim.advance(5)
+    assert not one.is_open
+    got = 0
+    while got < 1_000_000:
+        got += len(far_two.recv(1_000_000))
+        room.sim.advance(0.1)
+    far_two.close()
+    room.sim.advance(5)
+    assert room.reactor.raised == []

@@ -39,7 +39,7 @@ WITHIN = {
     "timers_outlive_handler": 2,
     "torn_message_whole": 2,
     "unregister_after_close": 2,
-    "wake_up_lost": 20,
+    "wake_up_lost": 25,
     "write_interest_kept": 2,
 }
 
