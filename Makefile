@@ -3,7 +3,8 @@
 BIND ?= 127.0.0.1:8000
 DIRECTORY ?= .
 VENV ?= .venv
-TOX ?= run-parallel --parallel auto
+# One environment more than there are cores: tests wait, too.
+TOX ?= run-parallel --parallel $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)))
 
 # Every interpreter that pyenv has, not only the active one: for tox, after everything else.
 PYENV_PYTHONS := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*3.1[1-9]*/bin)

@@ -116,6 +116,7 @@ def plot(measured: Measured, target: Path) -> None:
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "reactor"  # the same picture for the same numbers
+    mpl.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot as plt
 
     row = measured.row
