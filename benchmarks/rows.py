@@ -96,7 +96,9 @@ def served(kind: str, name: str, python: str = sys.executable, path: str | None 
         address = listener.getsockname()
         command = [python, "-m", "benchmarks.serve", kind, name, str(listener.fileno())]
         environment = {**os.environ, **({} if path is None else {"PYTHONPATH": path})}
-        process = subprocess.Popen(command, pass_fds=[listener.fileno()], env=environment)
+        # Pinned before it starts: it would see only the core that the load stays on.
+        pinned = machine.pin_server
+        process = subprocess.Popen(command, pass_fds=[listener.fileno()], env=environment, preexec_fn=pinned)  # noqa: PLW1509
     try:
         yield Server(process.pid, address)
     finally:

@@ -38,7 +38,6 @@ SERVERS: dict[str, dict[str, Callable[[socket.socket], None]]] = {
 def main() -> None:
     """Serve until killed."""
     kind, name, descriptor = sys.argv[1:]
-    machine.pin_server()
     machine.connections_max(1)
     SERVERS[kind][name](socket.socket(fileno=int(descriptor)))
 

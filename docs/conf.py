@@ -19,7 +19,7 @@ project = "reactor"
 copyright = "2026, The reactor developers"  # noqa: A001  # Sphinx's name for it
 version = release = version_of("selector-reactor")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "state_tables"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "state_tables", "benchmark_results"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "reactor"
