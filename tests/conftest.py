@@ -27,9 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 #: Whether each test runs once only: in the real world, and on the platform's best selector.
 ONCE = os.environ.get("REACTOR_TESTS") == "once"
-#: What tests whole programs, and is left out by `REACTOR_TESTS=package`; other people's programs are by `once`, too.
+#: What tests whole programs, and is left out by `REACTOR_TESTS=package`; what tests them beside other people's is by `once`.
 PROGRAMS = ["test_docs.py", "test_examples.py", "test_howto.py", "test_http_lite*.py"]
-collect_ignore_glob = {"package": PROGRAMS, "once": ["test_http_lite_tools.py"]}.get(os.environ.get("REACTOR_TESTS", ""), [])
+LEFT_OUT = {"package": PROGRAMS, "once": ["test_http_lite_tools.py", "test_http_lite_attacks.py"]}
+collect_ignore_glob = LEFT_OUT.get(os.environ.get("REACTOR_TESTS", ""), [])
 
 #: A thread that lives longer after its test is left over. Seconds.
 THREAD_PATIENCE = 2.0
