@@ -103,7 +103,7 @@ def served(name: str, path: str) -> Iterator[Served]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=machine.pin_server,  # noqa: PLW1509
+        preexec_fn=machine.pin_server,  # noqa: PLW1509  # there is no other thread
     )
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n\r\n".encode()
     try:

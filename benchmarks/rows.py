@@ -96,9 +96,12 @@ def served(kind: str, name: str, python: str = sys.executable, path: str | None 
         address = listener.getsockname()
         command = [python, "-m", "benchmarks.serve", kind, name, str(listener.fileno())]
         environment = {**os.environ, **({} if path is None else {"PYTHONPATH": path})}
-        # Pinned before it starts: it would see only the core that the load stays on.
-        pinned = machine.pin_server
-        process = subprocess.Popen(command, pass_fds=[listener.fileno()], env=environment, preexec_fn=pinned)  # noqa: PLW1509
+        process = subprocess.Popen(
+            command,
+            pass_fds=[listener.fileno()],
+            env=environment,
+            preexec_fn=machine.pin_server,  # noqa: PLW1509  # there is no other thread
+        )
     try:
         yield Server(process.pid, address)
     finally:
@@ -191,7 +194,7 @@ def imports(name: str, scale: float) -> Sample:
     return {"cost": min(costs[1:])}
 
 
-def http_request(name: str, scale: float, *, path: str, connections: int = 64, count: int = 20_000) -> Sample:
+def http_request(name: str, scale: float, *, path: str, connections: int, count: int) -> Sample:
     """Keep one request in flight on each connection."""
     with http.served(name, path) as found, load.connected(found.address, connections) as clients:
         server = Server(found.pid, found.address, group=True)
@@ -201,6 +204,22 @@ def http_request(name: str, scale: float, *, path: str, connections: int = 64, c
 
         ask(count // 40, PATIENCE_SECONDS)
         return server.measured(lambda: ask(int(count * scale), seconds(scale)))
+
+
+def http_row(
+    name: str,
+    what: str,
+    path: str,
+    contestants: tuple[str, ...],
+    goals: Mapping[str, float],
+    *,
+    connections: int = 64,
+    count: int = 20_000,
+) -> Row:
+    """Return a row of HTTP servers, of which the first is ours."""
+    measure = functools.partial(http_request, path=path, connections=connections, count=count)
+    title = f"HTTP, {what}, {connections} connections"
+    return Row(name, title, "us", contestants, measure, goals, quick=False, ours=contestants[0])
 
 
 def codec(name: str, scale: float) -> Sample:
@@ -368,71 +387,31 @@ ROWS = (
         {"uvloop": 1.0},
     ),
     Row("codecs", "cut 16 lines of 17 B; each", "ns", tuple(codecs.CASES), codec, quick=False, ours="Lines"),
-    Row(
+    http_row(
         "http-route",
-        "HTTP, a hello from code, 64 connections",
-        "us",
+        "a hello from code",
+        "/hello",
         ("ours, a route", "uvicorn", "granian", "aiohttp"),
-        functools.partial(http_request, path="/hello"),
         {"uvicorn": 1 / 3, "granian": 1 / 2},
-        quick=False,
-        ours="ours, a route",
     ),
-    Row(
+    http_row(
         "http-wsgi",
-        f"HTTP, a hello by WSGI in {http.THREADS} threads, 64 connections",
-        "us",
+        f"a hello by WSGI in {http.THREADS} threads",
+        "/hello",
         ("ours, WSGI", "waitress", "gunicorn"),
-        functools.partial(http_request, path="/hello"),
         {"waitress": 1 / 2, "gunicorn": 1 / 2},
-        quick=False,
-        ours="ours, WSGI",
     ),
-    Row(
+    http_row(
         "http-wsgi-loop",
-        "HTTP, a hello by WSGI in the loop, 64 connections",
-        "us",
+        "a hello by WSGI in the loop",
+        "/hello",
         ("ours, WSGI in the loop", "granian, WSGI"),
-        functools.partial(http_request, path="/hello"),
         {"granian, WSGI": 1 / 1.5},
-        quick=False,
-        ours="ours, WSGI in the loop",
     ),
-    Row(
-        "http-file-1k",
-        "HTTP, a file of 1 kB, 64 connections",
-        "us",
-        ("ours", "nginx"),
-        functools.partial(http_request, path="/1k"),
-        quick=False,
-    ),
-    Row(
-        "http-file-100k",
-        "HTTP, a file of 100 kB, 64 connections",
-        "us",
-        ("ours", "nginx"),
-        functools.partial(http_request, path="/100k"),
-        {"nginx": 1 / 0.8},
-        quick=False,
-    ),
-    Row(
-        "http-file-10m",
-        "HTTP, a file of 10 MB, 8 connections",
-        "us",
-        ("ours", "nginx"),
-        functools.partial(http_request, path="/10m", connections=8, count=800),
-        {"nginx": 1 / 0.8},
-        quick=False,
-    ),
-    Row(
-        "record",
-        "HTTP-lite, a file of 1 kB, recorded",
-        "us",
-        ("recorded", "in a ring", "ours"),
-        functools.partial(http_request, path="/1k"),
-        quick=False,
-        ours="recorded",
-    ),
+    http_row("http-file-1k", "a file of 1 kB", "/1k", ("ours", "nginx"), {}),
+    http_row("http-file-100k", "a file of 100 kB", "/100k", ("ours", "nginx"), {"nginx": 1 / 0.8}),
+    http_row("http-file-10m", "a file of 10 MB", "/10m", ("ours", "nginx"), {"nginx": 1 / 0.8}, connections=8, count=800),
+    http_row("record", "a file of 1 kB, recorded", "/1k", ("recorded", "in a ring", "ours"), {}),
     Row(
         "pythons",
         "echo 64 B, 50 connections, by interpreter",

@@ -16,7 +16,7 @@ import attrs
 from reactor.addresses import Address, AddressLike, Inet, Unix, from_kernel, parse, to_kernel
 from reactor.errors import AddressError, AddressInUse, ListenError, Unsupported, UsageError
 from reactor.options import ListenOptions
-from reactor.sockets import dress
+from reactor.sockets import dress, set_nodelay
 from reactor.system import System
 
 #: Several sockets that share one free port: how often another one is tried when somebody else has taken it.  # anyio 10
@@ -84,8 +84,7 @@ def _inherited(system: System, sock: socket.socket) -> Listening:
     except OSError as error:
         raise ListenError(error.errno, f"cannot listen on {sock!r}: {error.strerror}") from error
     sock.setblocking(False)
-    with contextlib.suppress(OSError):  # a Unix socket has no such thing
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    set_nodelay(sock)
     return Listening(sock, address)
 
 

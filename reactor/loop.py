@@ -376,10 +376,8 @@ class Loop:
         Raises:
             DelayError: *delay* is not a finite number.
         """
-        if self._thread != self.system.thread() or not self._open:
-            self.check()
-        due = self._clock() + seconds(delay)
-        return self.timers.add(due, callback, args, owner)
+        self.check()
+        return self.timers.add(self._clock() + seconds(delay), callback, args, owner)
 
     def call_at(self, due: float, callback: Callable[..., object], *args: Any, owner: Handler | None = None) -> Timer:
         """Call *callback* once, when `time()` has reached *due*.

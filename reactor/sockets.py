@@ -50,10 +50,7 @@ def dress(sock: socket.socket, options: SocketOptions) -> None:
         OSError: the kernel refuses.
     """
     if options.nodelay:
-        try:  # noqa: SIM105  # a context manager would cost more than the call
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass
+        set_nodelay(sock)
     try:
         if options.keepalive is not None:
             _keep_alive(sock, options.keepalive)
@@ -67,6 +64,14 @@ def dress(sock: socket.socket, options: SocketOptions) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer)
     except OSError as error:
         raise OSError(error.errno, f"cannot set socket options: {error.strerror}") from error
+
+
+def set_nodelay(sock: socket.socket) -> None:
+    """Have small writes go out at once, if *sock* is of TCP and its peer is not gone already (EINVAL on macOS)."""
+    try:  # noqa: SIM105  # a context manager would cost more than the call
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass
 
 
 def _keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:

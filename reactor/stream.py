@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
-from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SOL_SOCKET, TCP_NODELAY
+from socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -41,6 +41,7 @@ from reactor.options import LIMITS, Limits
 from reactor.pipes import Feed, Pipe
 from reactor.poller import READ, WRITE
 from reactor.sending import offer
+from reactor.sockets import set_nodelay
 from reactor.states import (
     PRESSURE,
     READING,
@@ -510,8 +511,7 @@ class Stream(Handler):
             with suppress(OSError):
                 peer = from_kernel(sock.family, sock.getpeername())
             if isinstance(local, Inet):  # else a dial has set it, or the listening socket, from which it is inherited
-                with suppress(OSError):  # EINVAL on macOS, when the peer is gone already
-                    sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+                set_nodelay(sock)
         self._local, self._peer = local, peer
 
     def _opened(self) -> None:

@@ -69,13 +69,11 @@ class Timer:
         """Give up; True if it was still waiting. Callback, arguments and owner are let go at once."""
         waited = self.due is not None
         if waited:
-            queue = self._queue
-            if self.owner is not None or not self.counts:
-                queue._delist(self)
-            self.due = self._entry = None
-            queue._dead += 1
-            if queue._dead > queue._dead_kept:
-                queue._sweep()
+            if self.owner is None and self.counts:
+                self.due = self._entry = None  # all that there is to do, for most
+            else:
+                self._queue._delist(self)
+            self._queue._bury()
         self.callback = self.owner = None
         self.args = ()
         return waited
@@ -86,8 +84,7 @@ class Timer:
         Raises:
             DelayError: *delay* is not a finite number of seconds.
         """
-        queue = self._queue
-        queue.set(self, queue.clock() + seconds(delay))
+        self.restart_at(self._queue.clock() + seconds(delay))
 
     def restart_at(self, due: float) -> None:
         """Fire at the moment *due* instead."""
@@ -154,9 +151,7 @@ class TimerQueue:
             return  # it is fresh, or that entry comes up first and will put the timer back where it belongs
         else:
             timer._entry = None
-            self._dead += 1
-            if self._dead > self._dead_kept:
-                self._sweep()
+            self._bury()
         self._fresh.append(timer)
 
     def discount(self, timer: Timer) -> None:
@@ -237,6 +232,12 @@ class TimerQueue:
         assert timer.due is not None
         timer._entry = (timer.due, timer._order, timer)
         heappush(self._heap, timer._entry)
+
+    def _bury(self) -> None:
+        """Note one more that is dead, and sweep when there are many."""
+        self._dead += 1
+        if self._dead > self._dead_kept:
+            self._sweep()
 
     def _sweep(self) -> None:
         """Let go of the dead, now that they may be a third of all, and say after how many more that is to be done again."""

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,8 +27,17 @@ DEPLOY = ROOT / "examples" / "http_lite" / "deploy"
 DEMO = ("--app", "examples.http_lite.demo:app")
 #: Of tests that come in numbers, and all from one address.
 MANY = ("--limit", "connections_per_peer=1000")
+HELLO = b"hello, world\n"
 #: What a client may take before it counts as stuck. Seconds.
 CLIENT_SECONDS = 10.0
+
+
+def furnish(root: Path, files: Mapping[str, bytes]) -> Path:
+    """Make a directory to serve, with *files* in it and in `folder`, which has one of its own; return it."""
+    (root / "folder" / "sub").mkdir(parents=True)
+    for name, data in files.items():
+        (root / name).write_bytes(data)
+    return root
 
 
 def tool(name: str) -> str:

@@ -24,29 +24,21 @@ from examples.http_lite.connection import Connection, Site
 from examples.http_lite.log import AccessLog
 from examples.http_lite.static import Files, Static
 from examples.http_lite.wsgi import Gateway
-from tests.http_rig import DEMO, MANY, Serving, haproxy, is_open, nginx, read_answer, serving, until
+from tests.http_rig import DEMO, HELLO, MANY, Serving, furnish, haproxy, is_open, nginx, read_answer, serving, until
 from tests.kit import PATIENCE, Virtual, Watched, read_all, reset, unix_pair
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server is ended by SIGTERM")
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells what another process has open")
 BIG = bytes(8 * 1024 * 1024)
-
-
-def furnish(root: Path) -> Path:
-    """Make a directory to serve."""
-    root.mkdir()
-    (root / "hello.txt").write_bytes(b"hello, world\n")
-    (root / "big").write_bytes(BIG)
-    (root / "folder").mkdir()
-    return root
+FILES = {"hello.txt": HELLO, "big": BIG}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """The demonstration and a directory; it must bear everything in here and write nothing to stderr."""
     place = tmp_path_factory.mktemp("server")
-    with serving(place, *DEMO, *MANY, str(furnish(place / "root"))) as made:
+    with serving(place, *DEMO, *MANY, str(furnish(place / "root", FILES))) as made:
         yield made
 
 
@@ -210,7 +202,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_send_that_fails_ends_its_connection_and_nothing_else(tmp_path: Path, kind: str, threads: int) -> None:
     """Whichever send of whatever answer finds the client gone: nothing is raised, and nothing is left."""
-    static = Static(Files(furnish(tmp_path / "root")))
+    static = Static(Files(furnish(tmp_path / "root", FILES)))
     with contextlib.closing(static):
         for number in range(1, 30):
             if not is_cut(number, kind, threads, static):
@@ -411,7 +403,7 @@ def test_a_reader_that_reads_nothing_holds_little_of_the_kernel(server: Serving,
         ends = f"0100007F:{server.port:04X} 0100007F:{sock.getsockname()[1]:04X}"
         used = -1.0
         while used != (used := cpu_seconds(server)):  # the server is at work
-            time.sleep(0.05)
+            time.sleep(0.05)  # no clock of ours hastens another process
         (row,) = (line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines() if ends in line)
         assert 0 < int(row[4].partition(":")[0], 16) < 1_000_000  # tx_queue
         reset(sock)
@@ -584,7 +576,7 @@ def test_nobody_smuggles_a_request(
 def test_nothing_is_smuggled_into_a_log_or_a_page(tmp_path: Path) -> None:
     """Quotes, line ends, escapes and tags in a request end no log line, no field and no element."""
     (tmp_path / "server").mkdir()
-    with serving(tmp_path / "server", "--log", "json", str(furnish(tmp_path / "root"))) as server:
+    with serving(tmp_path / "server", "--log", "json", str(furnish(tmp_path / "root", FILES))) as server:
         evil = '/"<script>alert(1)</script>\\%0d%0aSet-Cookie:%20a=b%1b[31m'
         field = 'User-Agent: "}\\u000a\x9b\xe9{"'
         heard = told(server, get(evil, field, "Connection: close"))
@@ -605,7 +597,10 @@ def test_nothing_is_smuggled_into_a_log_or_a_page(tmp_path: Path) -> None:
 def test_sigterm_in_every_phase(tmp_path: Path) -> None:
     """Who has begun may finish, and hears that it was the last one; who has not is let go; the status is 0."""
     (tmp_path / "server").mkdir()
-    with serving(tmp_path / "server", *DEMO, str(furnish(tmp_path / "root"))) as server, contextlib.ExitStack() as stack:
+    with (
+        serving(tmp_path / "server", *DEMO, str(furnish(tmp_path / "root", FILES))) as server,
+        contextlib.ExitStack() as stack,
+    ):
         socks = {}
         for phase in PHASES:
             socks[phase] = stack.enter_context(server.connect())

@@ -16,33 +16,41 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from tests.http_rig import DEMO, MANY, Serving, haproxy, is_open, nginx, read_answer, run, serving, tool, until
+from tests.http_rig import (
+    DEMO,
+    HELLO,
+    MANY,
+    Serving,
+    furnish,
+    haproxy,
+    is_open,
+    nginx,
+    read_answer,
+    run,
+    serving,
+    tool,
+    until,
+)
 from tests.kit import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server is ended by SIGTERM")
 
-HELLO, TEXT, BIG = b"hello, world\n", b"a line of text\n" * 10_000, bytes(range(256)) * 8192
+TEXT, BIG = b"a line of text\n" * 10_000, bytes(range(256)) * 8192
+FILES = {
+    "hello.txt": HELLO,
+    "text.txt": TEXT,
+    "text.txt.gz": gzip.compress(TEXT),
+    "big": BIG,
+    "folder/grüße & <b>.txt": HELLO,
+}
 REQUESTS, WIDTH = 1000, 8
-
-
-def furnish(root: Path) -> Path:
-    """Make a directory to serve."""
-    root.mkdir()
-    (root / "hello.txt").write_bytes(HELLO)
-    (root / "text.txt").write_bytes(TEXT)
-    (root / "text.txt.gz").write_bytes(gzip.compress(TEXT))
-    (root / "big").write_bytes(BIG)
-    (root / "folder").mkdir()
-    (root / "folder" / "grüße & <b>.txt").write_bytes(HELLO)
-    (root / "folder" / "sub").mkdir()
-    return root
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A directory and the demonstration, with an access log; all clients here have one address."""
     place = tmp_path_factory.mktemp("server")
-    with serving(place, *DEMO, *MANY, str(furnish(place / "root"))) as made:
+    with serving(place, *DEMO, *MANY, str(furnish(place / "root", FILES))) as made:
         yield made
 
 
@@ -179,7 +187,7 @@ def test_a_browser_shows_a_listing(server: Serving, tmp_path: Path) -> None:
 def behind_nginx(server: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """nginx in front of the server; its port."""
     place = tmp_path_factory.mktemp("nginx")
-    furnish(place / "static")
+    furnish(place / "static", FILES)
     with nginx(place, server.port) as port:
         yield port
 

@@ -123,7 +123,7 @@ def stepwise(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
         while not Path(query["file"]).exists():
             if time.monotonic() > give_up:
                 raise TimeoutError
-            time.sleep(0.01)
+            time.sleep(0.01)  # the client is another process
         yield b"second"
 
     start("200 OK", TEXT)
@@ -158,7 +158,7 @@ def waits(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
     Path(query["file"]).touch()
     give_up = time.monotonic() + PATIENCE
     while Path(query["file"]).exists() and time.monotonic() < give_up:
-        time.sleep(0.01)
+        time.sleep(0.01)  # the client is another process
     start("200 OK", TEXT)
     return [b"waited"]
 

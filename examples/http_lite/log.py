@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
 import attrs
 
@@ -31,7 +31,7 @@ class AccessLog:
     _second: int = attrs.field(init=False, default=-1)
     _stamp: str = attrs.field(init=False, default="")
 
-    def note(self, client: str, request: Request, status: int, sent: int, seconds: float, closed: str) -> None:  # noqa: PLR0913, PLR0917
+    def note(self, client: str, request: Request, status: int, sent: int, seconds: float, closed: str) -> None:  # noqa: PLR0913, PLR0917  # what a line says
         """Note what *client*'s *request* was answered with: a *status* (0: none), *sent* bytes of a body, in *seconds*."""
         if not self._lines:
             self.call_soon(self.flush)
@@ -40,14 +40,21 @@ class AccessLog:
             form = "%Y-%m-%dT%H:%M:%S%z" if self.form == "json" else "%d/%b/%Y:%H:%M:%S %z"
             self._second, self._stamp = second, time.strftime(form, time.localtime(second))
         if self.form == "json":
-            what: dict[str, Any] = {
-                "time": self._stamp,
-                "client": client,
-                "method": request.method,
-                "target": request.target,
-            }
-            what |= {"host": request.host, "agent": agent, "referer": referer, "status": status, "bytes": sent}
-            line = json.dumps(what | {"seconds": round(seconds, 6), "closed": closed or None})
+            line = json.dumps(
+                {
+                    "time": self._stamp,
+                    "client": client,
+                    "method": request.method,
+                    "target": request.target,
+                    "host": request.host,
+                    "agent": agent,
+                    "referer": referer,
+                    "status": status,
+                    "bytes": sent,
+                    "seconds": round(seconds, 6),
+                    "closed": closed or None,
+                }
+            )
         else:
             line = f'{client} - - [{self._stamp}] "{request.line.translate(_ESCAPES)}" {status or "-"} {sent or "-"}'
             if self.form == "combined":

@@ -60,7 +60,7 @@ class _Call:
             self.is_sent = True
             fields, length = _said(self.headers)
             answer = Answer(self.status, first, "", fields, length)  # which refuses 0: start_response was not called
-        except BaseException:
+        except BaseException:  # what is not sent is closed, whatever it was
             if chunks is not None:
                 chunks.close()
             raise
