@@ -587,6 +587,17 @@ def test_the_server_tells_of_itself(virtual: Watched) -> None:
         assert app.find(request)(request).status == 404
 
 
+def test_an_application_comes_before_what_the_server_tells(virtual: Watched) -> None:
+    """A route of the application's own answers, be it a pattern; what else it serves is not asked."""
+    app = App(lambda request: pytest.fail(request.path))
+    app.route("GET", "/healthz")(lambda _: "mine")
+    app.route("GET", "/m{name}s")(lambda _, name: name)
+    Report(Site(app, AccessLog(None, virtual.call_soon)), virtual).add_routes(app, is_open=False)
+    assert fetch_on(virtual, app, ask("/healthz")).body == b"mine"
+    assert fetch_on(virtual, app, ask("/metrics")).body == b"etric"
+    assert b"Serving" in fetch_on(virtual, app, ask("/status")).body
+
+
 def parsed(data: bytes) -> list[Request]:
     """The requests in *data*."""
     requests = Requests()

@@ -319,22 +319,11 @@ def test_what_is_too_much_is_refused(server: Serving, pieces: list[bytes], statu
     ],
     ids=lambda field: f"{field[:24]} {field[-4:]}",
 )
-def test_a_field_of_30_kb_costs_little(server: Serving, field: str) -> None:
-    """No field makes the server think, or send, much longer than any other: a file of 13 bytes stays a small answer."""
-    used = cpu_seconds(server)
+def test_a_field_of_30_kb_gets_a_small_answer(server: Serving, field: str) -> None:
+    """No field makes the server think longer than a client has patience, or send much: a file has 13 bytes here."""
     heard = told(server, get("/hello.txt", field, "Connection: close"))
     assert [status < 500 for status in statuses(heard)] == [True]
     assert len(heard) < 8000
-    assert cpu_seconds(server) - used < 0.5
-
-
-def cpu_seconds(server: Serving) -> float:
-    """Return the processor time that the server has used; 0 where nobody tells."""
-    stat = Path(f"/proc/{server.process.pid}/stat")
-    if not stat.exists():
-        return 0.0
-    fields = stat.read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def test_slowloris_is_cut(tmp_path: Path) -> None:
@@ -389,6 +378,12 @@ def test_a_crowd_from_one_address_is_turned_away(tmp_path: Path) -> None:
 
         until(is_in, "a place to be free")
         between_answers(inside[-1])
+
+
+def cpu_seconds(server: Serving) -> float:
+    """Return the processor time that the server has used."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 @LINUX

@@ -397,6 +397,24 @@ def test_a_body_is_closed_when_the_server_ends(tmp_path: Path, threads: int, goe
     assert closed.read_text() == "1"
 
 
+def test_a_body_that_is_being_made_when_the_server_ends_is_closed(tmp_path: Path) -> None:
+    """A client goes while a thread makes the next string, and nobody else is there: the end waits for that, and closes."""
+    (tmp_path / "server").mkdir()
+    closed, file = tmp_path / "closed", tmp_path / "here"
+    with serving(tmp_path / "server", *APP, "2") as server:
+        with server.connect() as sock:
+            sock.sendall(f"GET /plain/stepwise?name={closed}&file={file} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            until(lambda: b"first" in sock.recv(1000))
+            server.process.terminate()
+            until(lambda: not is_open(server.port), "the door to be closed")
+            reset(sock)
+        server.logged("/plain/stepwise", 1)  # it is noticed
+        assert server.process.poll() is None
+        file.touch()
+        assert server.process.wait(PATIENCE) == 0
+    assert closed.read_text() == "1"
+
+
 # Frameworks
 
 

@@ -127,7 +127,7 @@ def stepwise(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:
         yield b"second"
 
     start("200 OK", TEXT)
-    return Body("stepwise", pieces())
+    return Body(query.get("name", "stepwise"), pieces())
 
 
 def endless(environ: Environ, start: Start, query: Any) -> Iterable[bytes]:

@@ -93,6 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
         urls = (f"http://{each}/" if isinstance(each, Inet) else str(each) for each in door.addresses)
         print(f"serving {shown} on {', '.join(coloured(url, sys.stdout, 36) for url in urls)}", flush=True)
         reactor.run()
+        site.log.flush()
+        app.on_end()
         status = 1 if reactor.cut else 0
     site.log.flush()
     if stream is not None and site.log.stream is None:
@@ -110,7 +112,8 @@ def what_to_serve(given: argparse.Namespace) -> tuple[App, str]:
     if not isinstance(app, App):
         raise ValueError(f"{given.app}: no App of examples.http_lite.app")  # noqa: TRY004  # as if it were not there
     if given.wsgi:
-        app.otherwise = Gateway(named(given.wsgi), app, given.threads).find
+        gateway = Gateway(named(given.wsgi), app, given.threads)
+        app.otherwise, app.on_end = gateway.find, gateway.close
     elif directory:
         app.otherwise = Static(Files(directory)).find
     shown = os.fsencode(os.path.abspath(directory)).decode("utf-8", "replace") if directory else ""

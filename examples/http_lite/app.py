@@ -41,6 +41,8 @@ class App:
     otherwise: Callable[[Request], Action] | None = None
     #: Whose loop calls the handlers; there once it is served.
     reactor: Reactor = attrs.field(init=False, default=None)
+    #: Called when the server has ended, for what is left to be closed.
+    on_end: Callable[[], object] = attrs.field(init=False, default=bool)
     #: Who asks, while a handler is called: an IP address, or "-" on a Unix socket.
     client: str = attrs.field(init=False, default="-")
     #: Where it is served: a TCP port, or 80 on a Unix socket.

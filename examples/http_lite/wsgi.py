@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextvars import Context, copy_context
@@ -26,6 +28,8 @@ _OURS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-len
 #: What is not passed on: `Proxy` would be taken for a setting of the process (CVE-2016-5385); the others are said otherwise.
 _KEPT = frozenset(("proxy", "content-length", "transfer-encoding"))
 _PORT = re.compile(r":\d*$")
+#: How long the end of the server waits for strings that threads are making, before it gives up closing their bodies.
+CLOSE_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
@@ -48,7 +52,7 @@ class _Call:
         return self.written.append
 
     def answer(self) -> Answer:
-        """Return the application's answer; its body is bytes if that is all of it, else a generator."""
+        """Return the application's answer; its body is bytes if that is all of it, else the first string and the others."""
         result = self.app(self.environ, self.start_response)
         chunks = None
         if type(result) is list and len(result) == 1 and type(result[0]) is bytes and self.status and not self.written:
@@ -65,7 +69,7 @@ class _Call:
                 chunks.close()
             raise
         if (chunks is not None) if length is None else length != len(first):
-            answer.body = _chain(first, chunks or ())
+            answer.body = (first, chunks or self._chunks(()))
         elif chunks is not None:
             chunks.close()
         return answer
@@ -83,11 +87,6 @@ class _Call:
             getattr(result, "close", bool)()
 
 
-def _chain(first: bytes, chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
-    yield first
-    yield from chunks
-
-
 @lru_cache(maxsize=1024)
 def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], int | None]:
     """Return those of *headers* that are the application's to set, and the length that they announce."""
@@ -99,11 +98,14 @@ def _said(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], 
 class _Body:
     """A body that is made as the client takes it, string by string, each in a thread or in a pass of the loop."""
 
-    chunks: Generator[bytes, None, None]
+    first: bytes | None
+    chunks: Generator[bytes, None, None]  # has begun, so that to close it closes what the application has returned
     context: Context
     gateway: Gateway
     flow: Flow | None = None
     is_asked: bool = False
+    #: Held while the application makes a string, or hears that no more is taken.
+    lock: threading.Lock = attrs.field(init=False, repr=False, factory=threading.Lock)
 
     def __call__(self, flow: Flow) -> None:
         """Begin."""
@@ -114,7 +116,13 @@ class _Body:
         """Have the next string be made."""
         if not self.is_asked:
             self.is_asked = True
-            self.gateway.run(self.context, partial(next, self.chunks, None), self.take, self.fail)
+            self.gateway.run(self.make, self.take, self.fail)
+
+    def make(self) -> bytes | None:
+        """Return the next string; None: there is none."""
+        with self.lock:
+            first, self.first = self.first, None
+            return self.context.run(next, self.chunks, None) if first is None else first
 
     def take(self, data: bytes | None) -> None:
         """Send it, and ask for another one if the client takes more."""
@@ -136,7 +144,16 @@ class _Body:
     def close(self) -> None:
         """Nothing is taken any more, or nothing at all: the application hears of it."""
         if not self.is_asked:
-            self.gateway.run(self.context, self.chunks.close, bool, None)
+            self.gateway.run(self.end, bool, None)
+
+    def end(self, seconds: float = -1) -> None:
+        """Let the application hear of it, at the latest in so many *seconds*, or else never; twice is allowed."""
+        if self.lock.acquire(timeout=seconds):
+            try:
+                self.context.run(self.chunks.close)
+            finally:
+                self.gateway.bodies.pop(self, None)
+                self.lock.release()
 
 
 @attrs.define(eq=False)
@@ -146,6 +163,9 @@ class Gateway:
     wsgi: Application
     app: App
     threads: int = 4
+    #: Those that were begun and not closed.
+    bodies: dict[_Body, None] = attrs.field(init=False, repr=False, factory=dict)
+    is_over: bool = attrs.field(init=False, default=False)
     _waiting: deque[tuple[_Call, Give]] = attrs.field(init=False, factory=deque)
     _busy: int = attrs.field(init=False, default=0)
 
@@ -188,26 +208,39 @@ class Gateway:
         """Return the answer to a call, in a context of its own, with a body that a connection can send."""
         context = copy_context()
         answer = context.run(call.answer)
-        if isinstance(answer.body, Generator):
-            answer.body = _Body(answer.body, context, self)
+        if type(answer.body) is tuple:
+            first, chunks = answer.body
+            answer.body = body = _Body(first, chunks, context, self)
+            self.bodies[body] = None
+            if self.is_over:  # asked in this order, since `close` may be at work this moment
+                body.end()
         return answer
+
+    def close(self) -> None:
+        """The reactor runs no more, and drops what was to be called: close the bodies that are left, here."""
+        self.is_over, until = True, time.monotonic() + CLOSE_SECONDS
+        for body in list(self.bodies):
+            try:
+                body.end(max(0.0, until - time.monotonic()))
+            except Exception as error:
+                self.app.reactor.report("close() of a body", error)
 
     @staticmethod
     def _give(answer: Any, give: Give) -> None:
         if not give(answer) and isinstance(answer, Answer) and isinstance(answer.body, _Body):
             answer.body.close()
 
-    def run(self, context: Context, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
+    def run(self, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
         """Call *function*, in a thread, or soon."""
         if self.threads:
-            self.app.reactor.run_in_thread(context.run, function, then=then, on_error=on_error)
+            self.app.reactor.run_in_thread(function, then=then, on_error=on_error)
         else:
-            self.app.reactor.call_soon(self._run, context, function, then, on_error)
+            self.app.reactor.call_soon(self._run, function, then, on_error)
 
     @staticmethod
-    def _run(context: Context, function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
+    def _run(function: Callable[[], Any], then: Give, on_error: Give | None) -> None:
         try:
-            result = context.run(function)
+            result = function()
         except Exception as error:
             if on_error is None:
                 raise
