@@ -3,16 +3,23 @@
 Each input is read by `Requests`, cut somewhere, and compared with the strict reading of RFC 9112. One in so many goes
 through a whole connection on a simulated network, where every request that may reach a handler must be answered, in order,
 every other one be refused, and nothing be left.
+
+`--guided SECONDS` has inputs made by `atheris` instead, which looks at what they reach (it installs on Python 3.11).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import inspect
 import random
 import socket
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -48,7 +55,11 @@ def agree(found: Reading, wanted: Reading) -> bool:
 
 def compare(seed: int) -> Finding | None:
     """Read an input in pieces."""
-    data, pieces = input_of(seed)
+    return compare_pieces(seed, *input_of(seed))
+
+
+def compare_pieces(seed: int, data: bytes, pieces: list[bytes]) -> Finding | None:
+    """Read *data*, which comes in *pieces*."""
     wanted, requests = read(data), Requests()
     for piece in pieces:
         requests.feed(piece)
@@ -107,13 +118,36 @@ def fuzz(count: int, first: int = 0, every: int = 20) -> Finding | None:
     return None
 
 
+def guided(seconds: int, seeds: int = 200) -> None:
+    """Have atheris make inputs for so many *seconds*, out of those of some *seeds*; a finding ends the process."""
+    atheris: Any = importlib.import_module("atheris")
+
+    def try_one(made: bytes) -> None:
+        data, cut = made[1:] + b"\r\n\r\n\r\n", made[0] if made else 0
+        if finding := compare_pieces(-1, data, [piece for piece in (data[:cut], data[cut:]) if piece]):
+            raise AssertionError(finding)
+
+    for owner in (sys.modules[Requests.__module__], Requests):
+        for name, function in list(vars(owner).items()):
+            if inspect.isfunction(function):
+                setattr(owner, name, atheris.instrument_func(function))
+    with tempfile.TemporaryDirectory() as corpus:
+        for seed in range(seeds):
+            Path(corpus, str(seed)).write_bytes(b"\0" + sentence(random.Random(seed)))
+        atheris.Setup([sys.argv[0], corpus, f"-max_total_time={seconds}", "-max_len=4096", "-verbosity=1"], try_one)
+        atheris.Fuzz()
+
+
 def main() -> int:
     """Fuzz, and say what was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_http", description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--every", type=int, default=20, help="one in so many goes through a connection")
+    parser.add_argument("--guided", type=int, metavar="SECONDS", help="have atheris make the inputs, for so long")
     given = parser.parse_args()
+    if given.guided:
+        guided(given.guided)
     began = time.monotonic()
     finding = fuzz(given.count, given.first, given.every)
     print(
