@@ -567,6 +567,15 @@ def test_a_file_that_is_exchanged_is_seen(site: App, tmp_path: Path, fetch: Call
 # What the server says of itself
 
 
+def test_an_application_may_tell_of_itself(virtual: Watched) -> None:
+    """Its own route for one of these paths stays; the others are added."""
+    app = App()
+    app.route("GET", "/status")(lambda _: "fine")
+    Report(Site(app, AccessLog(None, virtual.call_soon)), virtual).add_routes(app, is_open=True)
+    assert fetch_on(virtual, app, ask("/status")).body == b"fine"
+    assert fetch_on(virtual, app, ask("/healthz")).body == b"ready\n"
+
+
 def test_the_server_tells_of_itself(virtual: Watched) -> None:
     """Readiness, numbers for Prometheus, and a page; the latter two to this machine only, unless it is to be otherwise."""
     pytest.importorskip("prometheus_client")

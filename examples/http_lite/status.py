@@ -32,16 +32,19 @@ class Report:
     _seen: dict[str, float] = attrs.field(init=False, factory=dict)
 
     def add_routes(self, app: App, *, is_open: bool) -> None:
-        """Give *app* `/healthz`, and, for clients on this machine unless it *is_open*, `/status` and `/metrics`."""
+        """Give *app* `/healthz`, and, for clients on this machine unless it *is_open*, `/status` and `/metrics`.
+
+        Routes of these names that it has itself stay.
+        """
 
         def hidden(show: Callable[[], Answer]) -> Callable[[Request], Answer]:
             here = ("-", "127.0.0.1", "::1", "::ffff:127.0.0.1")
             return lambda _: show() if is_open or app.client in here else status_page(404)
 
         ready, draining = Answer(200, b"ready\n"), Answer(503, b"draining\n")
-        app.route("GET", "/healthz")(lambda _: draining if self.site.is_draining else ready)
-        app.route("GET", "/metrics")(hidden(self.metrics))
-        app.route("GET", "/status")(hidden(self.page))
+        app.add_unless_there("/healthz", lambda _: draining if self.site.is_draining else ready)
+        app.add_unless_there("/metrics", hidden(self.metrics))
+        app.add_unless_there("/status", hidden(self.page))
 
     def numbers(self) -> dict[str, float]:
         """Return what is counted."""
