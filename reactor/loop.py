@@ -504,6 +504,21 @@ class Loop:
                 self.release(handler)
             raise
 
+    def succeed(self, handler: Handler, successor: Handler, local: Address | None, peer: Address | None) -> None:
+        """Give *successor*, which was claimed, the socket of *handler*, which is over; no hook is called.
+
+        On an exception the successor has the socket all the same, and is to be closed.
+        """
+        handler._life = move(LIFE, handler._life, LifeEvent.DETACH)
+        successor._bind(self, handler.sock, local, peer)  # type: ignore[arg-type]  # a Reactor
+        try:
+            self.poller.replace(handler, successor)
+        except BaseException:
+            successor._life = move(LIFE, successor._life, LifeEvent.REFUSE)
+            raise
+        finally:
+            self.release(handler)
+
     def release(self, handler: Handler) -> None:
         """Take a handler that has just stopped being live out of everything; its descriptor stays open."""
         self.poller.forget(handler)

@@ -83,7 +83,7 @@ class Tunnel(Handler):
                 if not self.is_open:
                     return
                 if negotiation.is_open:
-                    self._opened_up()
+                    self._hand_over()
                     return
         except OSError as error:
             if error.errno not in errnos.TRY_AGAIN or isinstance(error, ProxyError):
@@ -109,7 +109,8 @@ class Tunnel(Handler):
                 return
         self.refresh()
 
-    def _opened_up(self) -> None:
+    def _hand_over(self) -> None:
+        """Give the socket away."""
         sock = self.detach()
         try:
             self.on_open(sock)
