@@ -70,21 +70,22 @@ def threadsafe(name: str, count: int) -> dict[str, float]:
             thread.start()
         return threads
 
+    run = None if name == "ours" else loop_runner(name)
     began, used = time.perf_counter(), time.process_time_ns()
-    if name == "ours":
+    if run is None:
         with Reactor() as reactor:
             threads = start(reactor.call_threadsafe, reactor.stop)
             reactor.run(forever=True)
             more["calls per wake-up"] = count / max(1, reactor.stats().wakeups)
     else:
 
-        async def run() -> list[threading.Thread]:
+        async def call_all() -> list[threading.Thread]:
             loop, over = asyncio.get_running_loop(), asyncio.Event()
             threads = start(loop.call_soon_threadsafe, over.set)
             await over.wait()
             return threads
 
-        threads = loop_runner(name)(run())
+        threads = run(call_all())
     took, used = time.perf_counter() - began, time.process_time_ns() - used
     for thread in threads:
         thread.join()
@@ -111,8 +112,9 @@ class Client(Stream):
 def connects(name: str, count: int, port: int) -> dict[str, float]:
     """Make connections at once: microseconds of processor time for each; and how many a second."""
     machine.connections_max(1)
+    run = None if name == "ours" else loop_runner(name)
     began, used = time.perf_counter(), time.process_time_ns()
-    if name == "ours":
+    if run is None:
         made: list[Handler] = []
         with Reactor() as reactor:
             for _ in range(count):
@@ -122,7 +124,7 @@ def connects(name: str, count: int, port: int) -> dict[str, float]:
             for client in made:
                 client.abort()
     else:
-        loop_runner(name)(connect_all(("127.0.0.1", port), count))
+        run(connect_all(("127.0.0.1", port), count))
     took, used = time.perf_counter() - began, time.process_time_ns() - used
     return {"cost": used / count / 1000, "rate": count / took}
 
