@@ -47,12 +47,12 @@ class Tunnel(Handler):
     # What the owner calls
 
     def start(self, reactor: Reactor, sock: socket.socket) -> None:
-        """Begin, on *sock*, which belongs to this from now on."""
+        """Begin, on *sock*, which does not block, and belongs to this from now on."""
         self._claim(reactor)
+        self._bind(reactor, sock)
         try:
-            reactor.adopt(self, sock, promised=True)
+            reactor.poller.refresh(self)
         except Exception as error:  # the selector refuses it, for reasons of its own
-            close(sock)
             self._fail(as_os_error(error))
             return
         self._send(self.negotiation.begin())
