@@ -514,8 +514,7 @@ class Loop:
             self.sites.pop(handler, None)
         if not handler._counts:
             self.uncounted -= 1
-        if handler._minds_hangups:
-            self._hangups.gone(handler)
+        self._hangups.gone(handler)
         timers, handler._timers = handler._timers, None
         for timer in timers or ():
             timer.cancel()
