@@ -361,7 +361,7 @@ ROWS = (
         lambda name, scale: task("threadsafe", name, 400_000 * scale),
         {"asyncio": 0.5},
     ),
-    Row("connects", "1,000 connects at once", "us", ("ours", "asyncio", "uvloop"), connects, {"asyncio": 1 / 3}),
+    Row("connects", "1,000 connects at once", "us", ("ours", "by hand", "asyncio", "uvloop"), connects, {"asyncio": 1 / 3}),
     Row(
         "import",
         "import",
