@@ -31,6 +31,7 @@ from examples.http_lite.response import Answer
 from examples.http_lite.static import Files, Static
 from examples.http_lite.status import Report
 from examples.http_lite.wsgi import Gateway
+from reactor import CloseReason
 from tests.kit import Watched, unix_pair
 
 TEXT = b"".join(b"line %d\n" % number for number in range(5000))
@@ -371,6 +372,40 @@ def test_wsgi_applications_are_served(threads: int) -> None:
         assert fetch_on(reactor, app, ask("/", method="TRACE")).status == 405
         (context,) = reactor.raised
         assert str(context.exc) == "no such path"
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_body_whose_client_is_gone_is_closed_before_the_server_ends(threads: int) -> None:
+    """While the reactor shuts down it waits for no call: the body is closed by the time that its client's end is told."""
+    told: list[str] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x" * 3_000_000, b"y" * 3_000_000])
+
+        def close(self) -> None:
+            told.append("closed")
+
+    def wsgi(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("200 OK", [])
+        return Body()
+
+    class Told(Connection):
+        def on_close(self, reason: CloseReason) -> None:
+            super().on_close(reason)
+            told.append("over")
+
+    here, there = unix_pair()
+    with there, Watched() as reactor:
+        app = App()
+        app.reactor, app.otherwise = reactor, Gateway(wsgi, app, threads).find
+        connection = reactor.attach(Told(Site(app, AccessLog(None, reactor.call_soon))), here)
+        there.sendall(ask("/"))
+        reactor.until(lambda: connection.is_sending)
+        reactor.shutdown(grace=60)
+        there.close()
+        reactor.run()
+    assert told == ["closed", "over"]
 
 
 def wsgi_tricks(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
