@@ -3,25 +3,36 @@
 Each input is read by `Requests`, cut somewhere, and compared with the strict reading of RFC 9112. One in so many goes
 through a whole connection on a simulated network, where every request that may reach a handler must be answered, in order,
 every other one be refused, and nothing be left.
+
+With `--guided`, atheris makes the inputs, from those of the first seeds, and keeps what reaches new lines of HTTP-lite.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import inspect
 import random
 import socket
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
 import attrs
 
+from examples.http_lite import request
 from examples.http_lite.app import App
 from examples.http_lite.connection import Connection, Phase, Site
 from examples.http_lite.log import AccessLog
 from examples.http_lite.request import Request, Requests
 from reactor.testing import Simulation
 from tests.http_grammar import Reading, cuts, read, sentence
+
+#: Inputs of so many seeds are what a guided run begins with.
+GUIDED_SEEDS = 2000
 
 
 @attrs.frozen
@@ -49,12 +60,18 @@ def agree(found: Reading, wanted: Reading) -> bool:
 def compare(seed: int) -> Finding | None:
     """Read an input in pieces."""
     data, pieces = input_of(seed)
-    wanted, requests = read(data), Requests()
+    wanted, found = read(data), fed(pieces)
+    return None if agree(found, wanted) else Finding(seed, data, wanted, found)
+
+
+def fed(pieces: list[bytes]) -> Reading:
+    """Return what HTTP-lite reads in an input."""
+    requests = Requests()
     for piece in pieces:
         requests.feed(piece)
     found = reading(list(requests.waiting))
     requests.end()
-    return None if agree(found, wanted) else Finding(seed, data, wanted, found)
+    return found
 
 
 def reading(requests: list[Request]) -> Reading:
@@ -107,13 +124,34 @@ def fuzz(count: int, first: int = 0, every: int = 20) -> Finding | None:
     return None
 
 
+def fuzz_guided(count: int) -> None:
+    """Try *count* inputs that atheris makes; exits, with a finding in a file, like libFuzzer, of which it is made."""
+    atheris: Any = importlib.import_module("atheris")
+    for function in filter(inspect.isfunction, (*vars(Requests).values(), *vars(request).values(), read)):
+        atheris.instrument_func(function)
+
+    def try_one(data: bytes) -> None:
+        data += b"\r\n\r\n\r\n"
+        wanted, found = read(data), fed(cuts(data, random.Random(len(data))))
+        assert agree(found, wanted), Finding(-1, data, wanted, found)
+
+    with tempfile.TemporaryDirectory() as corpus:
+        for seed in range(GUIDED_SEEDS):
+            (Path(corpus) / str(seed)).write_bytes(input_of(seed)[0])
+        atheris.Setup([sys.argv[0], f"-runs={count}", f"-artifact_prefix={corpus}-", corpus], try_one)
+        atheris.Fuzz()
+
+
 def main() -> int:
     """Fuzz, and say what was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_http", description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--every", type=int, default=20, help="one in so many goes through a connection")
+    parser.add_argument("--guided", action="store_true", help="by coverage; needs atheris")
     given = parser.parse_args()
+    if given.guided:
+        fuzz_guided(given.count)
     began = time.monotonic()
     finding = fuzz(given.count, given.first, given.every)
     print(
