@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--scale", type=float, help="how much of each load, default 1")
     parser.add_argument("--only", action="append", metavar="CONTESTANT", help="leave others out; may be repeated")
-    parser.add_argument("--output", type=Path, help="a directory for results.json and the plots")
+    parser.add_argument("--output", type=Path, help="a directory for the plots and results.json, whose other rows stay")
     parser.add_argument("--list", action="store_true", help="show the rows")
     return parser.parse_args()
 
@@ -111,9 +111,9 @@ def main() -> None:
         print(*measured.table(), "", sep="\n", flush=True)
     for warning in report.warnings(found):
         print("doubtful:", warning)
-    if options.output:
+    if options.output and not options.quick:  # a first look is none to keep
         options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "results.json").write_text(report.as_json(found, about) + "\n")
+        report.write(found, about, options.output / "results.json")
         if machine.is_there("matplotlib"):
             for measured in found:
                 report.plot(measured, options.output / f"{measured.row.name}.svg")

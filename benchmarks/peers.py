@@ -211,7 +211,7 @@ BATCH = 10_000
 
 
 def loop_runner(name: str) -> Run:
-    """Return what runs a coroutine on asyncio's loop, or on uvloop's."""
+    """Return what runs a coroutine on asyncio's loop, or on uvloop's. It imports: to be asked before the clock."""
     if name == "uvloop":
         import uvloop
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.rows import Row, Sample, at
+from benchmarks.rows import ROWS, Row, Sample, at
 
 #: A load that is busier than this may be what is measured.
 LOAD_BUSY_MAX = 0.95
@@ -32,11 +32,16 @@ class Measured:
         values = self.values(name, key)
         return statistics.median(values) if values else None
 
+    def ours(self, name: str) -> str:
+        """Return what of ours stands at the same point as *name*."""
+        return self.row.ours + "".join(name.partition(" @ ")[1:])
+
     def ratios(self, name: str) -> list[float]:
         """Return our cost by that of *name*, in each round."""
-        if self.row.ours not in self.samples:
+        ours = self.ours(name)
+        if ours not in self.samples or name == ours:
             return []
-        pairs = zip(self.values(self.row.ours), self.values(name), strict=False)
+        pairs = zip(self.values(ours), self.values(name), strict=False)
         return [mine / theirs for mine, theirs in pairs if theirs]
 
     def verdict(self, name: str) -> str:
@@ -47,11 +52,9 @@ class Measured:
             return (
                 f"at most {self.row.most:g}: {'met' if cost <= self.row.most else f'missed by {cost - self.row.most:.0f}'}"
             )
-        goal = self.row.goals.get(name)
-        if goal is None or name == self.row.ours:
-            return ""
+        goal = self.row.goals.get(name.partition(" @ ")[0])
         ratios = self.ratios(name)
-        if not ratios:
+        if goal is None or not ratios:
             return ""
         ratio = statistics.median(ratios)
         return f"at most {goal:.2f}: {'met' if ratio <= goal else f'missed by {ratio / goal - 1:.0%}'}"
@@ -64,9 +67,9 @@ class Measured:
             cost = self.median(name)
             if cost is None:
                 continue
-            values, ratios = self.values(name), [] if self.row.curve else self.ratios(name)
+            values, ratios = self.values(name), self.ratios(name)
             line = f"  {name:24}{cost:10.2f}  ({min(values):.2f} to {max(values):.2f})".ljust(60)
-            if ratios and name != self.row.ours:
+            if ratios:
                 line += f"ours is {statistics.median(ratios):.2f} of it ({min(ratios):.2f} to {max(ratios):.2f})".ljust(38)
             else:
                 line += " " * 38
@@ -94,20 +97,23 @@ def warnings(measured: Iterable[Measured]) -> Iterable[str]:
                 yield f"{each.row.name}, {name}: the load was busy {busy:.0%} of the time, the server {server:.0%}"
 
 
-def as_json(measured: Iterable[Measured], machine: dict[str, object]) -> str:
-    """Return everything, as JSON."""
-    rows: dict[str, Any] = {
+def write(measured: Iterable[Measured], machine: dict[str, object], target: Path) -> None:
+    """Put the rows into the JSON file *target*, each with the machine it was measured on; what it has of others stays."""
+    rows: dict[str, Any] = json.loads(target.read_text())["rows"] if target.exists() else {}
+    rows |= {
         each.row.name: {
             "title": each.row.title,
             "unit": each.row.unit,
             "ours": each.row.ours,
+            "machine": machine,
             "samples": each.samples,
-            "ratios": {name: each.ratios(name) for name in each.samples if name != each.row.ours},
+            "ratios": {name: ratios for name in each.samples if (ratios := each.ratios(name))},
             "verdicts": {name: verdict for name in each.samples if (verdict := each.verdict(name))},
         }
         for each in measured
     }
-    return json.dumps({"machine": machine, "rows": rows}, indent=1)
+    rows = {row.name: rows[row.name] for row in ROWS if row.name in rows}
+    target.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 def plot(measured: Measured, target: Path) -> None:

@@ -361,7 +361,7 @@ ROWS = (
         lambda name, scale: task("threadsafe", name, 400_000 * scale),
         {"asyncio": 0.5},
     ),
-    Row("connects", "1,000 connects at once", "us", ("ours", "asyncio", "uvloop"), connects, {"asyncio": 1 / 3}),
+    Row("connects", "1,000 connects at once", "us", ("ours", "by hand", "asyncio", "uvloop"), connects, {"asyncio": 1 / 3}),
     Row(
         "import",
         "import",
@@ -418,8 +418,8 @@ ROWS = (
         "us",
         tuple(f"{who} @ {name}" for name in interpreters() for who in ("ours", "by hand")),
         by_python,
+        {"by hand": 1.12},
         quick=False,
-        ours="ours @ python3.13",
     ),
     Row(
         "curve-connections",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
+import socket
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ import attrs
 from benchmarks import machine
 from benchmarks.peers import BATCH, connect_all, loop_runner, set_timers
 from reactor import CloseReason, Handler, Reactor, Stream
+from reactor.system import close
 
 THREADS = 4
 
@@ -26,6 +29,7 @@ def timers(name: str, count: int, waiting: int, again: int) -> dict[str, float]:
     if name == "ours":
         with Reactor() as reactor:
             kept = [reactor.call_later(1000 + number, print) for number in range(waiting)]
+            reactor.run_once(0)  # they are put in order in the first pass, and that is not what is asked here
             ran = time.process_time_ns()
 
             def batch(left: int) -> None:
@@ -70,21 +74,22 @@ def threadsafe(name: str, count: int) -> dict[str, float]:
             thread.start()
         return threads
 
+    run = None if name == "ours" else loop_runner(name)
     began, used = time.perf_counter(), time.process_time_ns()
-    if name == "ours":
+    if run is None:
         with Reactor() as reactor:
             threads = start(reactor.call_threadsafe, reactor.stop)
             reactor.run(forever=True)
             more["calls per wake-up"] = count / max(1, reactor.stats().wakeups)
     else:
 
-        async def run() -> list[threading.Thread]:
+        async def call_all() -> list[threading.Thread]:
             loop, over = asyncio.get_running_loop(), asyncio.Event()
             threads = start(loop.call_soon_threadsafe, over.set)
             await over.wait()
             return threads
 
-        threads = loop_runner(name)(run())
+        threads = run(call_all())
     took, used = time.perf_counter() - began, time.process_time_ns() - used
     for thread in threads:
         thread.join()
@@ -108,11 +113,36 @@ class Client(Stream):
             raise ConnectionError(str(reason))
 
 
+def connect_by_hand(address: tuple[str, int], count: int) -> None:
+    """Make the system calls of `connects`, and do nothing else: no deadline, no errors, no handlers."""
+    socks: dict[int, socket.socket] = {}
+    with select.epoll() as epoll:
+        for _ in range(count):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect_ex(address)
+            epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+            socks[sock.fileno()] = sock
+        left = count
+        while left:
+            for fd, _ in epoll.poll(maxevents=count):
+                socks[fd].getpeername()
+                socks[fd].getsockname()
+                epoll.modify(fd, select.EPOLLIN)
+                left -= 1
+        for fd, sock in socks.items():
+            epoll.unregister(fd)
+            close(sock, reset=True)
+
+
 def connects(name: str, count: int, port: int) -> dict[str, float]:
-    """Make connections at once: microseconds of processor time for each; and how many a second."""
+    """Make connections at once, and abort them: microseconds of processor time for each; and how many a second."""
     machine.connections_max(1)
+    run = loop_runner(name) if name in ("asyncio", "uvloop") else None
     began, used = time.perf_counter(), time.process_time_ns()
-    if name == "ours":
+    if name == "by hand":
+        connect_by_hand(("127.0.0.1", port), count)
+    elif run is None:
         made: list[Handler] = []
         with Reactor() as reactor:
             for _ in range(count):
@@ -122,7 +152,7 @@ def connects(name: str, count: int, port: int) -> dict[str, float]:
             for client in made:
                 client.abort()
     else:
-        loop_runner(name)(connect_all(("127.0.0.1", port), count))
+        run(connect_all(("127.0.0.1", port), count))
     took, used = time.perf_counter() - began, time.process_time_ns() - used
     return {"cost": used / count / 1000, "rate": count / took}
 

@@ -118,9 +118,10 @@ def inet(host: object, port: object, flow: int = 0, scope: int = 0) -> Inet:
         raise AddressError(f"a host is a name or a numeric address, not {host!r}")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise AddressError(f"a port is a number from 0 to 65535, not {port!r}")
-    for name, value, most in (("flow label", flow, 0xFFFFF), ("scope", scope, 0xFFFFFFFF)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise AddressError(f"a {name} is a number from 0 to {most}, not {value!r}")
+    if type(flow) is not int or type(scope) is not int or flow or scope:  # IPv4 has neither
+        for name, value, most in (("flow label", flow, 0xFFFFF), ("scope", scope, 0xFFFFFFFF)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+                raise AddressError(f"a {name} is a number from 0 to {most}, not {value!r}")
     return Inet(host, port, flow, scope)
 
 

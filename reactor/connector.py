@@ -1,7 +1,7 @@
 """Connector: one non-blocking attempt to connect one socket to one address.
 
-connect(2) under EINPROGRESS: wait until the socket is writable, read SO_ERROR once, and believe success only when
-`getpeername` agrees. What its errnos mean stands in `errnos`; names and several addresses are the dialer's. The connector
+connect(2) under EINPROGRESS: wait until the socket is ready, and believe success only when it has a peer; if it has none,
+read SO_ERROR, once. What its errnos mean stands in `errnos`; names and several addresses are the dialer's. The connector
 owns its socket until `on_connect` is called with it.
 """
 
@@ -21,7 +21,7 @@ from reactor.errors import LOCAL_ABORT, AddressError, CloseKind, CloseReason, as
 from reactor.handler import Handler
 from reactor.line import Line
 from reactor.options import CONNECT_OPTIONS, ConnectOptions
-from reactor.poller import WRITE
+from reactor.poller import READ, WRITE
 from reactor.sockets import prepare
 from reactor.states import CONNECTING, Connecting, ConnectingEvent, move
 from reactor.system import close
@@ -89,14 +89,8 @@ class Connector(Handler):
         if self.timeout is not None:
             self.call_later(self.timeout, self._timed_out)
         try:
-            sock = self._make_socket()
-        except OSError as error:
-            self._fail(error)
-            return self
-        try:
-            reactor.adopt(self, sock, promised=True)
-        except Exception as error:  # the selector refuses it, for reasons of its own
-            close(sock)
+            self._bind(reactor, self._make_socket())
+        except Exception as error:  # the kernel's; or this system cannot have what was given
             self._fail(as_os_error(error))
             return self
         if reactor.lines and self.address in reactor.lines:
@@ -115,23 +109,24 @@ class Connector(Handler):
 
     @property
     def interest(self) -> int:
-        """WRITE while the kernel is connecting. Before that the socket would be reported ready for nothing."""
-        return WRITE if self._state is Connecting.WAITING else 0
+        """Both while the kernel is connecting: READ tells that bytes have come with the connection, WRITE that it is there.
+
+        Before that the socket would be reported ready for nothing.
+        """
+        return READ | WRITE if self._state is Connecting.WAITING else 0
+
+    def on_readable(self) -> None:
+        """As `on_writable`."""
+        self.on_writable()
 
     def on_writable(self) -> None:
         """Something happened, success or failure: find out which. The kernel clears SO_ERROR by telling it."""
         try:
-            number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if number == 0:
-                self.sock.getpeername()
+            peer = self.sock.getpeername()
         except OSError as error:
-            if error.errno not in (errno.ENOTCONN, errno.EINPROGRESS):  # those: ready for no reason, still connecting
-                self._fail(error)
-            return
-        if number:
-            self._fail(OSError(number, os.strerror(number)))
+            self._has_no_peer(error)
         else:
-            self._connected()
+            self._connected(peer)
 
     def on_close(self, reason: CloseReason) -> None:
         """Turn an end with an error into `on_failed`."""
@@ -154,9 +149,14 @@ class Connector(Handler):
 
     def _make_socket(self) -> socket.socket:
         """Return the socket that was given, or a new one, with the options set."""
-        sock = self.reactor.system.socket(self.address.family) if self.given is None else self.given
+        system, family, sock = self.reactor.system, self.address.family, self.given
+        if sock is None:
+            sock = system.socket(family)
         try:
-            prepare(self.reactor.system, sock, self.address.family, self.options)
+            if sock is self.given:
+                sock = system.adopt(sock)
+                sock.setblocking(False)
+            prepare(system, sock, family, self.options)
         except BaseException:
             close(sock)
             raise
@@ -175,8 +175,8 @@ class Connector(Handler):
         elif answer is Answer.PENDING:
             self._state = move(CONNECTING, self._state, ConnectingEvent.PEND)
             try:
-                self.refresh()
-            except Exception as error:
+                self.reactor.poller.refresh(self)
+            except Exception as error:  # the selector refuses it, for reasons of its own
                 self._fail(as_os_error(error))
         elif answer is Answer.RETRY:
             self._stand_in_line()
@@ -193,30 +193,44 @@ class Connector(Handler):
             lines[self.address] = Line(self.reactor, self.address)
         lines[self.address].join(self)
 
-    def _connected(self) -> None:
-        """Hand over, unless the two ends are one."""
-        if self._is_self_connect():
+    def _has_no_peer(self, error: OSError) -> None:
+        """Find out why, or that it is too early to tell."""
+        try:
+            number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except OSError as worse:
+            self._fail(worse)
+            return
+        if number:
+            self._fail(OSError(number, os.strerror(number)))
+        elif error.errno not in (errno.ENOTCONN, errno.EINPROGRESS):  # those: ready for no reason, still connecting
+            self._fail(error)
+
+    def _connected(self, peer: Any = None) -> None:
+        """Hand over, unless the two ends are one.
+
+        TCP's simultaneous open lets a socket connect to itself, if the port it was given is the one it asks for (RFC 9293,
+        3.5). It happens with dead services on loopback ports of the ephemeral range.
+        """
+        local, is_itself = None, False
+        try:
+            local = self.sock.getsockname()
+            is_itself = isinstance(self.address, Inet) and local == (peer or self.sock.getpeername())
+        except OSError:  # reset since: whoever uses the socket will hear of it
+            pass
+        if is_itself:
             self._begin_anew()
             return
         self._state = move(CONNECTING, self._state, ConnectingEvent.FINISH)
+        self._hand_over(local)
+
+    def _hand_over(self, local: Any) -> None:
+        """Give the socket away; *local* is its own name, if that could be had."""
         sock = self.detach()
         try:
             self.on_connect(sock)
         except BaseException:
             self.reactor.dispose(sock)
             raise
-
-    def _is_self_connect(self) -> bool:
-        """TCP's simultaneous open lets a socket connect to itself, if the port it was given is the one it asks for
-        (RFC 9293, 3.5). It happens with dead services on loopback ports of the ephemeral range.
-        """
-        if not isinstance(self.address, Inet):
-            return False
-        try:
-            local = self.sock.getsockname()
-            return bool(local[1] == self.address.port and local == self.sock.getpeername())
-        except OSError:  # reset since: whoever uses the socket will hear of it
-            return False
 
     def _begin_anew(self) -> None:
         """Throw the socket away; another one gets another port."""

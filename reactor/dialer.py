@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from reactor.addresses import Address, AddressLike, Inet, Unix, host_name, parse
+from reactor.addresses import Address, AddressLike, Inet, Unix, from_kernel, host_name, parse
 from reactor.connector import Connector
 from reactor.errors import AddressError, Attempt, CloseKind, CloseReason, LookupFailed, UsageError, as_os_error
 from reactor.failure import failure, no_answer
@@ -64,7 +64,7 @@ class Dial:
     _tries: dict[_Try, None] = attrs.field(factory=dict, init=False, repr=False)
     _negotiation: Negotiation | None = attrs.field(default=None, init=False, repr=False)
     _tunnel: _Tunnel | None = attrs.field(default=None, init=False, repr=False)
-    _ended: list[tuple[float, Attempt]] = attrs.field(factory=list, init=False, repr=False)  # with their beginnings
+    _ended: tuple[tuple[float, Attempt], ...] = attrs.field(default=(), init=False, repr=False)  # with their beginnings
     _next: Timer | None = attrs.field(default=None, init=False, repr=False)
     _deadline: Timer = attrs.field(init=False, repr=False)
 
@@ -104,10 +104,10 @@ class Dial:
         self._began = self._reactor.time()
         self._race = Race(self.options.attempt_delay)
         self._deadline = self._set_timer(self._began + self.timeout, self._timed_out)
-        for door in dict.fromkeys(self._doors):
+        for door in self._doors:
             if isinstance(door, Unix) or door.family:
-                self._race.add([door])
-            else:
+                self._race.add((door,))
+            elif door not in self._lookups:
                 self._look_up(door)
         self._go_on()
 
@@ -143,7 +143,7 @@ class Dial:
         race, now = self._race, self._reactor.time()
         if self._sock is not None:  # it fits one family, and can be tried once
             while race.waiting and race.waiting[0].family != self._sock.family:
-                other = race.waiting.popleft()
+                other = race.waiting.pop(0)
                 self._note(other, OSError(None, "not tried: the socket is of another family"), now)
         address = race.start(now)
         if address is not None:
@@ -175,18 +175,18 @@ class Dial:
             self._race.failed()
             self._go_on()
 
-    def _won(self, winner: _Try, sock: socket.socket) -> None:
+    def _won(self, winner: _Try, local: Address | None) -> None:
         """One is connected: close all others, at once."""
         del self._tries[winner]
-        self._stop_racing()
         if self._negotiation is None:
-            self._hand_over(sock, winner.address, winner.began)
+            self._hand_over(winner, local)
             return
+        self._stop_racing()
         self._state = move(DIALING, self._state, DialingEvent.REACH)
         self._tunnel = _Tunnel(self._negotiation, self, winner.address, winner.began)
         if not self._handler._counts:
             self._tunnel.unref()
-        self._tunnel.start(self._reactor, sock)
+        self._tunnel.start(self._reactor, winner.detach())
 
     def _refused_by_proxy(self, tunnel: _Tunnel, error: OSError) -> None:
         if tunnel is self._tunnel:
@@ -194,16 +194,15 @@ class Dial:
             self._note(tunnel.address, error, tunnel.began)
             self._give_up()
 
-    def _hand_over(self, sock: socket.socket, peer: Address, began: float) -> None:
-        """Bind, tell, and read at once: data may have come with the completion."""
-        reactor, handler = self._reactor, self._handler
+    def _hand_over(self, winner: _Try | _Tunnel, local: Address | None = None) -> None:
+        """Give the handler the socket, and tell it."""
+        reactor, handler, peer = self._reactor, self._handler, winner.address
         self._drop()
         try:
-            reactor.adopt(handler, sock, peer=peer, promised=True)
+            reactor.succeed(winner, handler, local, peer)
         except Exception as error:  # the selector refuses it, or a user's `interest` raised
-            self._note(peer, as_os_error(error), began)
+            self._note(peer, as_os_error(error), winner.began)
             self._give_up()
-            close(sock)
             return
         handler._sponsor = self._owner
         reactor.counts["connected"] += 1
@@ -216,8 +215,12 @@ class Dial:
         reactor.guard(handler, "on_connect", handler._opened)
         if self._owner is not None and handler.is_open:
             self._owner._connected(handler)
-        if handler._told & READ:
-            reactor.guard(handler, "event", handler.on_readable)
+
+    def _read(self, winner: _Try | _Tunnel) -> None:
+        """Have the handler read what came with the connection, if it has the socket of *winner* now."""
+        handler = self._handler
+        if handler.sock is winner.sock and handler._told & READ:
+            self._reactor.guard(handler, "event", handler.on_readable)
 
     # The end
 
@@ -249,7 +252,7 @@ class Dial:
         self._handler._close(CloseReason(kind, error))
 
     def _note(self, address: Address, error: OSError, began: float) -> None:
-        self._ended.append((began, Attempt(address, error, self._reactor.time() - began)))
+        self._ended += ((began, Attempt(address, error, self._reactor.time() - began)),)
 
     def _is_over(self, handler: Handler) -> None:
         """The handler is closed before it was connected, by us or by anybody."""
@@ -270,6 +273,8 @@ class Dial:
             self._sock = None
 
     def _stop_lookups(self) -> None:
+        if not self._lookups:
+            return
         lookups, self._lookups = self._lookups, {}
         for lookup in lookups.values():
             if lookup is not None:
@@ -284,7 +289,7 @@ class Dial:
             self._next.cancel()
 
     def _set_timer(self, due: float, callback: Callable[[], object]) -> Timer:
-        timer = self._reactor.call_at(due, callback)
+        timer = self._reactor.timers.add(due, callback)
         if not self._handler._counts:
             timer.unref()
         return timer
@@ -294,11 +299,20 @@ class Dial:
 class _Try(Connector):
     """One of a dial's attempts."""
 
+    address: Address  # that of a dial is checked
     dial: Dial
     began: float
 
-    def on_connect(self, sock: socket.socket) -> None:
-        self.dial._won(self, sock)
+    def __attrs_post_init__(self) -> None:
+        pass  # so are its options
+
+    def on_readable(self) -> None:
+        """Bytes have come with the connection, and are heard in the same pass; or it has failed."""
+        self.on_writable()
+        self.dial._read(self)
+
+    def _hand_over(self, local: Any) -> None:
+        self.dial._won(self, None if local is None else from_kernel(self.address.family, local))
 
     def on_failed(self, exc: Exception) -> None:
         self.dial._failed(self, as_os_error(exc))
@@ -312,9 +326,10 @@ class _Tunnel(Tunnel):
     address: Address
     began: float
 
-    def on_open(self, sock: socket.socket) -> None:
+    def _hand_over(self) -> None:
         self.dial._tunnel = None
-        self.dial._hand_over(sock, self.address, self.began)
+        self.dial._hand_over(self)
+        self.dial._read(self)
 
     def on_failed(self, exc: Exception) -> None:
         self.dial._refused_by_proxy(self, as_os_error(exc))
@@ -337,14 +352,11 @@ def _check(target: Address, options: ConnectOptions) -> None:
         raise AddressError(f"connecting to '{target}' needs a port from 1 on")
     if not target.host:
         raise AddressError(f"connecting to '{target}' needs a host, such as '127.0.0.1:{target.port}'")
-    if target.family == 0:
+    family = target.family
+    if family == 0:
         host_name(target.host)
-    elif options.family not in (0, target.family):
+    elif options.family not in (0, family):
         raise AddressError(f"'{target}' is not of the family that ConnectOptions.family asks for")
-
-
-def _parse(address: AddressLike | list[AddressLike]) -> tuple[Address, ...]:
-    return tuple(map(parse, address)) if isinstance(address, list) else (parse(address),)
 
 
 def dial(  # noqa: PLR0913  # what `Reactor.connect` takes
@@ -361,7 +373,7 @@ def dial(  # noqa: PLR0913  # what `Reactor.connect` takes
     """Begin to connect *handler* to *address*; see `Reactor.connect`."""
     if not isinstance(handler, Handler):
         raise UsageError(f"connect takes a handler, made for this one connection, not {handler!r}")
-    targets = _parse(address)
+    targets = tuple(map(parse, address)) if isinstance(address, list) else (parse(address),)
     if not targets:
         raise UsageError("connect takes at least one address")
     for target in targets:

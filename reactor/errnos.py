@@ -72,11 +72,11 @@ def connect_answer(family: int, number: int) -> Answer:
     socket of Linux the ephemeral ports are used up. Only where EWOULDBLOCK is a number of its own (Windows) does
     it mean "in progress".
     """
-    if number in (errno.EAGAIN, errno.EWOULDBLOCK):
-        if errno.EWOULDBLOCK != errno.EAGAIN and number == errno.EWOULDBLOCK:
-            return Answer.PENDING
+    if number in _CONNECT:
+        return _CONNECT[number]
+    if number == errno.EAGAIN:
         return Answer.RETRY if family == getattr(socket, "AF_UNIX", None) else Answer.FAILED
-    return _CONNECT.get(number, Answer.FAILED)
+    return Answer.PENDING if number == errno.EWOULDBLOCK else Answer.FAILED
 
 
 #: `send` and `recv` will work later. EWOULDBLOCK, EINTR: recv(2); ENOBUFS: send(2), as macOS reports a full queue.

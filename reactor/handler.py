@@ -299,15 +299,17 @@ class Handler:
             self._timers.discard(call)
 
     def _check_unused(self) -> None:
-        name, life = type(self).__name__, getattr(self, "_life", None)
+        life = getattr(self, "_life", None)
+        if life is Life.NEW and type(self).__hash__ is not None:
+            return
+        name = type(self).__name__
         if type(self).__hash__ is None:
             raise UsageError(f"a handler is told from others by identity: decorate {name} with @attrs.define(eq=False)")
         if life is None:
             raise UsageError(f"{name} has an __init__ of its own, which must call super().__init__()")
         if life is Life.CLAIMED:
             raise HandlerReused(f"this {name} is connecting; make a new {name} for each connection")
-        if life is not Life.NEW:
-            raise HandlerReused(f"this {name} has had its connection; make a new {name} for each one")
+        raise HandlerReused(f"this {name} has had its connection; make a new {name} for each one")
 
     def _owner_of_calls(self) -> Reactor:
         if not self._hears:

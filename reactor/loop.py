@@ -476,38 +476,35 @@ class Loop:
             if not handler._counts:
                 self.uncounted += 1
 
-    def adopt(
-        self,
-        handler: Handler,
-        sock: socket,
-        local: Address | None = None,
-        peer: Address | None = None,
-        *,
-        promised: bool = False,
-    ) -> None:
-        """Bind *sock* to *handler* and register it; *promised*, if it was claimed for that.
-
-        On an exception the socket is left alone. A promised handler is to be closed then; another one is spent.
-        """
+    def adopt(self, handler: Handler, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
+        """Bind *sock* to *handler* and register it. On an exception the socket is left alone, and the handler is spent."""
         if not isinstance(handler, Handler):
             raise UsageError(f"a handler is an instance of a Handler subclass, not {handler!r}")
         if sock.fileno() < 0:
             raise UsageError(f"{type(handler).__name__} was given a socket that is closed")
-        if not promised:
-            handler._check_unused()
+        handler._check_unused()
         sock = self.system.adopt(sock)
-        if not promised or sock.gettimeout() != 0.0:  # one that was made for the handler does not block
-            sock.setblocking(False)
+        sock.setblocking(False)
         handler._bind(self, sock, local, peer)  # type: ignore[arg-type]  # a Reactor
         self.enrol(handler)
         try:
             self.poller.refresh(handler)
         except BaseException:
             handler._life = move(LIFE, handler._life, LifeEvent.REFUSE)
-            if not promised:
-                handler._life = move(LIFE, handler._life, LifeEvent.FORGET)
-                self.release(handler)
+            self.release(handler)
             raise
+
+    def succeed(self, handler: Handler, successor: Handler, local: Address | None, peer: Address | None) -> None:
+        """Give *successor*, which was claimed for it, the socket of *handler*, which is over then; no hook is called.
+
+        Also on an exception: the successor, whom the selector does not know then, is to be closed.
+        """
+        handler._life = move(LIFE, handler._life, LifeEvent.DETACH)
+        successor._bind(self, handler.sock, local, peer)  # type: ignore[arg-type]  # a Reactor
+        try:
+            self.poller.replace(handler, successor)
+        finally:
+            self.release(handler)
 
     def release(self, handler: Handler) -> None:
         """Take a handler that has just stopped being live out of everything; its descriptor stays open."""

@@ -88,6 +88,20 @@ class Poller:
             return
         handler._told = wanted
 
+    def replace(self, handler: Handler, successor: Handler) -> None:
+        """Have *successor* stand in the place of *handler*, whose descriptor it has: one call, where two would do the same.
+
+        Raises: as `refresh`, and what the successor's `interest` raises; *handler* is to be forgotten then.
+        """
+        wanted = successor.interest
+        if handler._told and wanted:
+            handler._told = 0  # if it goes wrong, the selector has dropped it
+            self.selector.modify(handler._fd, wanted, successor)
+            successor._told = wanted
+        else:
+            self.forget(handler)
+            self.refresh(successor)
+
     def wanted(self, handler: Handler) -> int:
         """Return what the kernel is to know: the handler's interest, less what is parked."""
         interest = handler.interest

@@ -38,12 +38,14 @@ class Race(Generic[A]):
     """The addresses of one target: one is tried when the one before has failed, or has not answered for *delay* seconds."""
 
     delay: float
-    waiting: deque[A] = attrs.field(init=False, factory=deque)
+    waiting: list[A] = attrs.field(init=False, factory=list)  # few: an empty list is smaller than an empty deque
     _due: float = attrs.field(init=False, default=0.0)  # no next one before this moment
 
     def add(self, addresses: Iterable[A]) -> None:
         """Add *addresses* at the end, but for those that wait already."""
-        self.waiting += [each for each in dict.fromkeys(addresses) if each not in self.waiting]
+        for each in addresses:
+            if each not in self.waiting:
+                self.waiting.append(each)
 
     def next_due(self) -> float | None:
         """Return the moment from which `start` has something to give; None: nothing waits."""
@@ -54,7 +56,7 @@ class Race(Generic[A]):
         if not self.waiting or now < self._due:
             return None
         self._due = now + self.delay
-        return self.waiting.popleft()
+        return self.waiting.pop(0)
 
     def failed(self) -> None:
         """One that was tried has failed: the next one need not wait (section 5)."""

@@ -62,7 +62,7 @@ class LifeEvent(_Key):
 LIFE: Mapping[Life, Mapping[LifeEvent, Life]] = {
     Life.NEW: {LifeEvent.CLAIM: Life.CLAIMED, LifeEvent.BIND: Life.LIVE, LifeEvent.CLOSE: Life.OVER},
     Life.CLAIMED: {LifeEvent.BIND: Life.LIVE, LifeEvent.CLOSE: Life.CLOSED, LifeEvent.FORGET: Life.OVER},
-    Life.LIVE: {LifeEvent.CLOSE: Life.CLOSED, LifeEvent.REFUSE: Life.CLAIMED, LifeEvent.DETACH: Life.OVER},
+    Life.LIVE: {LifeEvent.CLOSE: Life.CLOSED, LifeEvent.REFUSE: Life.OVER, LifeEvent.DETACH: Life.OVER},
     Life.CLOSED: {LifeEvent.TELL: Life.OVER},
     Life.OVER: {},
 }

@@ -133,8 +133,9 @@ class System:
         Raises:
             OSError: no descriptors, or no such family here.
         """
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+        if not _NONBLOCK:
+            sock.setblocking(False)
         return sock
 
     def adopt(self, sock: Socket) -> Socket:
@@ -392,6 +393,11 @@ class System:
 
 System.default = System
 
+#: struct linger of socket(7): on, for 0 seconds. Two ints, on Windows two shorts.
+_NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+#: Makes a socket non-blocking within socket(2); 0 where there is none (macOS, Windows).
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+
 # struct tcp_info of linux/tcp.h: eight bytes, then 24 numbers of 32 bits, then numbers of 64 bits.
 _TCP_INFO_BYTES = 136
 _TCP_INFO_LAST_DATA_SENT = 44
@@ -426,10 +432,11 @@ def _ioctl(sock: Socket, name: str) -> int | None:
 def close(sock: socket.socket, *, reset: bool = False) -> None:
     """Close *sock*; with *reset* by RST, so that the peer cannot take what it has for the whole (tcp(7), SO_LINGER)."""
     if reset:
-        with contextlib.suppress(OSError):
-            # struct linger is two ints, on Windows two shorts
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
-    try:  # noqa: SIM105  # a context manager would cost more than the call
+        try:  # noqa: SIM105  # a context manager would cost more than the call
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        except OSError:
+            pass
+    try:  # noqa: SIM105
         sock.close()
     except OSError:  # BSDs report the peer's reset here; the descriptor is gone all the same
         pass

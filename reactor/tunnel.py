@@ -47,12 +47,12 @@ class Tunnel(Handler):
     # What the owner calls
 
     def start(self, reactor: Reactor, sock: socket.socket) -> None:
-        """Begin, on *sock*, which belongs to this from now on."""
+        """Begin, on *sock*, which does not block, and belongs to this from now on."""
         self._claim(reactor)
+        self._bind(reactor, sock)
         try:
-            reactor.adopt(self, sock, promised=True)
+            reactor.poller.refresh(self)
         except Exception as error:  # the selector refuses it, for reasons of its own
-            close(sock)
             self._fail(as_os_error(error))
             return
         self._send(self.negotiation.begin())
@@ -83,7 +83,7 @@ class Tunnel(Handler):
                 if not self.is_open:
                     return
                 if negotiation.is_open:
-                    self._opened_up()
+                    self._hand_over()
                     return
         except OSError as error:
             if error.errno not in errnos.TRY_AGAIN or isinstance(error, ProxyError):
@@ -109,7 +109,8 @@ class Tunnel(Handler):
                 return
         self.refresh()
 
-    def _opened_up(self) -> None:
+    def _hand_over(self) -> None:
+        """Give the socket away."""
         sock = self.detach()
         try:
             self.on_open(sock)

@@ -278,7 +278,7 @@ def jam(stream: Stream) -> int:
 
 
 class Refusing(Wrapping):
-    """A selector that is full when *left* more descriptors have been registered."""
+    """A selector that is full when *left* more descriptors have been registered, or handed from one handler to another."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(selectors.DefaultSelector())
@@ -289,6 +289,12 @@ class Refusing(Wrapping):
             raise self.error
         self.left -= 1
         return super().register(fileobj, events, data)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        if data is not self.inner.get_key(fileobj).data:
+            self.unregister(fileobj)  # as the stdlib's do
+            return self.register(fileobj, events, data)
+        return super().modify(fileobj, events, data)
 
 
 class Fault(System):

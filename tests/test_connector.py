@@ -9,7 +9,7 @@ import socket
 import attrs
 import pytest
 
-from reactor import READ, AddressError, CloseKind, ConnectOptions, Connector, DelayError, HandlerReused, Reactor, UsageError
+from reactor import READ, AddressError, CloseKind, ConnectOptions, Connector, DelayError, HandlerReused, UsageError
 from reactor import connector as module
 from reactor.line import RETRY_SECONDS_MAX
 from tests.kit import Clock, Fault, Refusing, Watched, faults, listening
@@ -205,10 +205,12 @@ def test_a_failure_inside_the_check_ends_the_attempt(faulty: Watched, call: str)
     """Whatever goes wrong while finding out, on_failed is called."""
     with listening() as listener:
         connector = Noting(listener.getsockname()).start(faulty)
-        failing: dict[str, list[int | BaseException]] = {call: [errno.EBADF]}
+        failing: dict[str, list[int | BaseException]] = {"getpeername": [errno.ENOTCONN], call: [errno.EBADF]}
         faults(faulty, **failing)
         faulty.run()
-    assert len(connector.failed) == 1
+    (error,) = connector.failed
+    assert isinstance(error, OSError)
+    assert error.errno == errno.EBADF
 
 
 def test_no_descriptor_is_told_from_the_loop(faulty: Watched) -> None:
@@ -221,16 +223,21 @@ def test_no_descriptor_is_told_from_the_loop(faulty: Watched) -> None:
     assert connector.failed[0].errno == errno.EMFILE
 
 
-def test_a_selector_that_is_full_is_told_from_the_loop(reactor: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A descriptor that cannot be watched fails the attempt and is closed."""
+def test_a_socket_that_the_system_cannot_have_is_told_from_the_loop(
+    reactor: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A given socket that its system refuses fails the attempt and is closed."""
 
-    def refuse(self: Reactor, *_: object, **__: object) -> None:
-        raise UsageError("too many")
+    def refuse(sock: socket.socket) -> socket.socket:
+        raise UsageError("a stranger")
 
-    monkeypatch.setattr(Watched, "adopt", refuse)
-    connector = Noting("127.0.0.1:1").start(reactor)
+    monkeypatch.setattr(reactor.system, "adopt", refuse)
+    sock = socket.socket()
+    connector = Noting("127.0.0.1:1", given=sock).start(reactor)
+    assert not connector.is_done
     reactor.run()
-    assert "too many" in str(connector.failed[0])
+    assert "a stranger" in str(connector.failed[0])
+    assert sock.fileno() == -1
 
 
 def test_a_path_that_is_too_long_is_told(reactor: Watched) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pathlib
+import selectors
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from reactor import (
     UsageError,
     dialer,
 )
-from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, faults, hole, listening
+from tests.kit import Clock, Fault, Recorder, Refusing, Watched, Watcher, Wrapping, faults, hole, listening
 
 
 def error_of(handler: Recorder | Watcher) -> ConnectError:
@@ -82,6 +83,39 @@ def test_data_that_came_with_the_connection_is_heard_in_the_same_pass(reactor: W
             there.send(b"banner")
             reactor.run_once()
             assert handler.events == ["connect", "data"]
+
+
+class Noting(Wrapping):
+    """A selector that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__(selectors.DefaultSelector())
+        self.asked: list[str] = []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.asked.append("register")
+        return super().register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        self.asked.append("unregister")
+        return super().unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.asked.append("modify")
+        return super().modify(fileobj, events, data)
+
+
+def test_nothing_is_done_twice() -> None:
+    """One registration, changed when the connection is there; each name is asked for once, and nobody reads in vain."""
+    selector, system = Noting(), Fault()
+    with listening() as listener, Watched(selector=selector, system=system, debug=True) as reactor:
+        selector.asked.clear()
+        handler = Recorder()
+        reactor.connect(handler, listener.getsockname())
+        reactor.until(lambda: handler.events)
+        assert handler.events == ["connect"]
+        assert selector.asked == ["register", "modify"]
+        assert system.calls == {"socket": 1, "setsockopt": 1, "connect_ex": 1, "getpeername": 1, "getsockname": 1}
 
 
 def test_a_plain_handler_connects_too(reactor: Watched) -> None:

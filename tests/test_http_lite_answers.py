@@ -31,6 +31,7 @@ from examples.http_lite.response import Answer
 from examples.http_lite.static import Files, Static
 from examples.http_lite.status import Report
 from examples.http_lite.wsgi import Gateway
+from reactor import CloseReason
 from tests.kit import Watched, unix_pair
 
 TEXT = b"".join(b"line %d\n" % number for number in range(5000))
@@ -373,6 +374,40 @@ def test_wsgi_applications_are_served(threads: int) -> None:
         assert str(context.exc) == "no such path"
 
 
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_body_whose_client_is_gone_is_closed_before_the_server_ends(threads: int) -> None:
+    """While the reactor shuts down it waits for no call: the body is closed by the time that its client's end is told."""
+    told: list[str] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x" * 3_000_000, b"y" * 3_000_000])
+
+        def close(self) -> None:
+            told.append("closed")
+
+    def wsgi(_: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        start("200 OK", [])
+        return Body()
+
+    class Told(Connection):
+        def on_close(self, reason: CloseReason) -> None:
+            super().on_close(reason)
+            told.append("over")
+
+    here, there = unix_pair()
+    with there, Watched() as reactor:
+        app = App()
+        app.reactor, app.otherwise = reactor, Gateway(wsgi, app, threads).find
+        connection = reactor.attach(Told(Site(app, AccessLog(None, reactor.call_soon))), here)
+        there.sendall(ask("/"))
+        reactor.until(lambda: connection.is_sending)
+        reactor.shutdown(grace=60)
+        there.close()
+        reactor.run()
+    assert told == ["closed", "over"]
+
+
 def wsgi_tricks(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     """What a WSGI application may do beside that, and what it should not."""
     path, text = environ["PATH_INFO"], [("Content-Type", "text/plain")]
@@ -567,6 +602,15 @@ def test_a_file_that_is_exchanged_is_seen(site: App, tmp_path: Path, fetch: Call
 # What the server says of itself
 
 
+def test_an_application_may_tell_of_itself(virtual: Watched) -> None:
+    """Its own route for one of these paths stays; the others are added."""
+    app = App()
+    app.route("GET", "/status")(lambda _: "fine")
+    Report(Site(app, AccessLog(None, virtual.call_soon)), virtual).add_routes(app, is_open=True)
+    assert fetch_on(virtual, app, ask("/status")).body == b"fine"
+    assert fetch_on(virtual, app, ask("/healthz")).body == b"ready\n"
+
+
 def test_the_server_tells_of_itself(virtual: Watched) -> None:
     """Readiness, numbers for Prometheus, and a page; the latter two to this machine only, unless it is to be otherwise."""
     pytest.importorskip("prometheus_client")
@@ -585,17 +629,6 @@ def test_the_server_tells_of_itself(virtual: Watched) -> None:
         (request,) = parsed(ask(path))
         app.client = "192.0.2.1"
         assert app.find(request)(request).status == 404
-
-
-def test_an_application_comes_before_what_the_server_tells(virtual: Watched) -> None:
-    """A route of the application's own answers, be it a pattern; what else it serves is not asked."""
-    app = App(lambda request: pytest.fail(request.path))
-    app.route("GET", "/healthz")(lambda _: "mine")
-    app.route("GET", "/m{name}s")(lambda _, name: name)
-    Report(Site(app, AccessLog(None, virtual.call_soon)), virtual).add_routes(app, is_open=False)
-    assert fetch_on(virtual, app, ask("/healthz")).body == b"mine"
-    assert fetch_on(virtual, app, ask("/metrics")).body == b"etric"
-    assert b"Serving" in fetch_on(virtual, app, ask("/status")).body
 
 
 def parsed(data: bytes) -> list[Request]:

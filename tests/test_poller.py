@@ -43,6 +43,26 @@ def test_refresh_is_free_when_nothing_changed(reactor: Watched, pair: tuple[sock
     handler.refresh()
 
 
+@pytest.mark.parametrize("was", [0, READ, READ | WRITE])
+@pytest.mark.parametrize("wants", [0, READ, READ | WRITE])
+def test_a_successor_stands_in_the_place_of_its_predecessor(
+    reactor: Watched, pair: tuple[socket.socket, socket.socket], was: int, wants: int
+) -> None:
+    """Whatever the one wanted and the other wants, the selector knows the other one then, and nobody else."""
+    first, second = reactor.attach(Watcher(was), pair[0]), Watcher(wants)
+    second._claim(reactor)
+    reactor.succeed(first, second, None, None)
+    assert asked(reactor, second) == wants
+    pair[1].send(b"x")
+    reactor.turn()
+    assert first.heard == []
+    assert ("readable" in second.heard, "writable" in second.heard) == (bool(wants & READ), bool(wants & WRITE))
+    assert not first.is_open
+    second.close()
+    reactor.turn()
+    assert second.heard[-1] == "close"
+
+
 def test_refresh_of_a_closed_handler_does_nothing(reactor: Watched, pair: tuple[socket.socket, socket.socket]) -> None:
     """A handler that is over is never registered again."""
     handler = reactor.attach(Watcher(READ), pair[0])

@@ -36,6 +36,13 @@ def test_sockets_are_non_blocking_and_not_inherited(system: System) -> None:
 
 
 @pytest.mark.kernel("the operating system's own clock")
+def test_sockets_are_non_blocking_where_they_are_not_made_so(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without SOCK_NONBLOCK, as on macOS, it is set afterwards."""
+    monkeypatch.setattr(module, "_NONBLOCK", 0)
+    with system.socket(socket.AF_INET) as sock:
+        assert not sock.getblocking()
+
+
 def test_the_clock_goes_on(system: System) -> None:
     """The clock is monotonic, and the thread is this one."""
     before = system.monotonic()

@@ -45,6 +45,7 @@ class Scene:
 
 def scene(reactor: Watched, proxy: Proxy) -> Scene:
     here, there = tcp_pair()
+    here.setblocking(False)
     if isinstance(reactor.system, Fault):
         here = reactor.system.wrap(here)
     tunnel = Noting(proxy.negotiate(TARGET))

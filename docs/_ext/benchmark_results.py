@@ -23,12 +23,14 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield the table's lines: one for each goal of a row."""
     for each in found["rows"].values():
         ours, unit = each["ours"], each["unit"]
-        what, cost = each["title"], f"{statistics.median(sample['cost'] for sample in each['samples'][ours]):,.1f} {unit}"
+        what, said = each["title"], ""
         for peer, verdict in each["verdicts"].items():
+            mine = ours + "".join(peer.partition(" @ ")[1:])  # at the same point
+            cost = f"{statistics.median(sample['cost'] for sample in each['samples'][mine]):,.1f} {unit}"
             ratios = each["ratios"].get(peer)
             ratio = f"{statistics.median(ratios):.2f} of {peer} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
-            yield what, cost, ratio, verdict
-            what = cost = ""
+            yield what, "" if cost == said else cost, ratio, verdict
+            what, said = "", cost
 
 
 class BenchmarkResults(Directive):
@@ -38,9 +40,10 @@ class BenchmarkResults(Directive):
         """Draw it, and say on what machine it was measured."""
         self.state.document.settings.record_dependencies.add(str(RESULTS))
         found = json.loads(RESULTS.read_text("utf-8"))
-        machine = found["machine"]
-        cores, load = len(machine["cores"]), machine["load_average"][0]
-        said = f"{machine['python']}, {machine['cpu']}, {cores} cores, load average {load:.1f}."
+        machines = [each["machine"] for each in found["rows"].values()]
+        loads = sorted(machine["load_average"][0] for machine in machines)
+        kinds = {f"{machine['python']}, {machine['cpu']}, {len(machine['cores'])} cores" for machine in machines}
+        said = f"{'; '.join(sorted(kinds))}; load average {loads[0]:.1f} to {loads[-1]:.1f}."
         table = nodes.tgroup(
             "",
             *(nodes.colspec(colwidth=width) for width in (5, 2, 5, 4)),

@@ -64,6 +64,10 @@ class App:
 
         return add
 
+    def add_unless_there(self, path: str, handler: Callable[..., Any]) -> None:
+        """Have *handler* answer GET on *path*, if no route does."""
+        self._exact.setdefault(path, {}).setdefault("GET", handler)
+
     def find(self, request: Request) -> Action:
         """Return what answers *request*, and any other one that says the same."""
         method, path, parameters = request.method, request.path, {}

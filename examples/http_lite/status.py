@@ -34,19 +34,17 @@ class Report:
     def add_routes(self, app: App, *, is_open: bool) -> None:
         """Give *app* `/healthz`, and, for clients on this machine unless it *is_open*, `/status` and `/metrics`.
 
-        They come after routes of its own, and before what else it serves.
+        Routes of these names that it has itself stay.
         """
-        ours = App(app.otherwise)
 
         def hidden(show: Callable[[], Answer]) -> Callable[[Request], Answer]:
             here = ("-", "127.0.0.1", "::1", "::ffff:127.0.0.1")
             return lambda _: show() if is_open or app.client in here else status_page(404)
 
         ready, draining = Answer(200, b"ready\n"), Answer(503, b"draining\n")
-        ours.route("GET", "/healthz")(lambda _: draining if self.site.is_draining else ready)
-        ours.route("GET", "/metrics")(hidden(self.metrics))
-        ours.route("GET", "/status")(hidden(self.page))
-        app.otherwise = ours.find
+        app.add_unless_there("/healthz", lambda _: draining if self.site.is_draining else ready)
+        app.add_unless_there("/metrics", hidden(self.metrics))
+        app.add_unless_there("/status", hidden(self.page))
 
     def numbers(self) -> dict[str, float]:
         """Return what is counted."""

@@ -142,8 +142,12 @@ class _Body:
         raise error
 
     def close(self) -> None:
-        """Nothing is taken any more, or nothing at all: the application hears of it."""
-        if not self.is_asked:
+        """Nothing is taken any more, or nothing at all: the application hears of it, here and now if the server ends."""
+        if self.is_asked:
+            return
+        if self.gateway.app.reactor.is_shutting_down:  # which waits for no call
+            self.end()
+        else:
             self.gateway.run(self.end, bool, None)
 
     def end(self, seconds: float = -1) -> None:

@@ -90,6 +90,7 @@ class SimulatedSelector(selectors.BaseSelector):
         key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
         self._look_at(fd)
         self.host.kernel.registered()
+        self.host.sim.registered(self.host, key)  # it may be another handler's now
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:

@@ -487,7 +487,7 @@ class Simulation(Host):
     # What selectors and blocking sockets call
 
     def registered(self, host: Host, key: selectors.SelectorKey) -> None:
-        """A descriptor is watched for the first time, maybe for a handler."""
+        """A descriptor is watched, for the first time or for somebody else: for a handler, maybe."""
         handler = key.data
         if (
             self.checks
