@@ -76,20 +76,19 @@ class Outgoing:
 
     def append(self, data: Buffer, start: int = 0) -> None:
         """Queue *data* from byte *start* on; nothing that its owner does later changes what is sent."""
-        added = byte_count(data) - start
+        added = (len(data) if type(data) is bytes else byte_count(data)) - start
         if added <= 0:
             return
-        tail = self._chunks[-1] if self._chunks else b""
+        if type(data) is not bytes or start:
+            data = memoryview(data).cast("B")[start:]
         if added < JOIN_BYTES_BELOW:
-            view = memoryview(data).cast("B")[start:]
-            if isinstance(tail, bytearray) and len(tail) + added <= BLOCK_BYTES_MAX:
-                tail += view
+            tail = self._chunks[-1] if self._chunks else None
+            if type(tail) is bytearray and len(tail) + added <= BLOCK_BYTES_MAX:
+                tail += data
             else:
-                self._chunks.append(bytearray(view))
-        elif isinstance(data, bytes) and not start:
-            self._chunks.append(data)
+                self._chunks.append(bytearray(data))
         else:
-            self._chunks.append(memoryview(data).cast("B")[start:].tobytes())
+            self._chunks.append(bytes(data))  # itself, if that is what it is
         self.size += added
         self._given += added
 

@@ -74,17 +74,17 @@ class Lines(Delimited):
         self._span = len(self.ending or b"\r\n")
 
     def encode(self, message: bytes) -> bytes:
-        size = byte_count(message)
+        size, mark = len(message) if type(message) is bytes else byte_count(message), self._mark
         if not self.keep:
             line = message + (self.ending or b"\r\n")
         else:
             line = message
-            size -= len(self._mark)
+            size -= len(mark)
             if self.ending is None and message.endswith(b"\r\n"):
                 size -= 1
         if size > self.maximum:
             raise BadMessage(f"a line of {size} bytes; the maximum is {self.maximum}")
-        if not line.endswith(self._mark) or line.find(self._mark) != len(line) - len(self._mark):
+        if line.find(mark) != len(line) - len(mark) or not line.endswith(mark):
             raise BadMessage("a line holds its ending once, at its end: it would be taken for another number of lines")
         return line
 

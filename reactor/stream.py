@@ -231,9 +231,9 @@ class Stream(Handler):
             if outgoing is _HELD and on_sent is None and type(data) is bytes:
                 self._outgoing = data
                 return True
-            return self._queue(data, 0, on_sent)
+            return self._queue(data, on_sent)
         if on_sent is not None or self._extras is not None:
-            return self._queue(data, 0, on_sent)
+            return self._queue(data, on_sent)
         size = len(data) if type(data) is bytes else byte_count(data)
         if not size:
             return True
@@ -655,11 +655,13 @@ class Stream(Handler):
                 self.reactor.note_queued(outgoing.size)
         return outgoing
 
-    def _queue(self, data: Buffer, start: int, on_sent: OnSent | None) -> bool:
-        """Queue *data* from *start* on, and send what can be sent if nothing was queued before."""
-        outgoing = self._real_queue()
-        was_idle, size = not outgoing, outgoing.size
-        outgoing.append(data, start)
+    def _queue(self, data: Buffer, on_sent: OnSent | None) -> bool:
+        """Queue *data*, and send what can be sent if nothing was queued before."""
+        outgoing = self._outgoing
+        if type(outgoing) is not Outgoing:
+            outgoing = self._real_queue()
+        was_idle, size = not outgoing.corked and not outgoing, outgoing.size
+        outgoing.append(data)
         self.reactor.note_queued(outgoing.size - size)
         return self._queued(outgoing, was_idle, on_sent)
 
