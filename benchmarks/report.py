@@ -14,6 +14,8 @@ from benchmarks.rows import ROWS, Row, Sample, at
 
 #: A load that is busier than this may be what is measured.
 LOAD_BUSY_MAX = 0.95
+#: Costs that differ by more than this ratio would look like none where they are small.
+LINEAR_SPAN_MAX = 20
 
 
 @attrs.define
@@ -117,7 +119,7 @@ def write(measured: Iterable[Measured], machine: dict[str, object], target: Path
 
 
 def plot(measured: Measured, target: Path) -> None:
-    """Draw bars, the cheapest first; for a curve, lines on logarithmic axes."""
+    """Draw bars, the cheapest first; for a curve, lines over a logarithmic axis, on another one if they span much."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -135,7 +137,11 @@ def plot(measured: Measured, target: Path) -> None:
             lines.setdefault(who, []).append((number, cost))
         for who, points in lines.items():
             axes.plot(*zip(*points, strict=True), marker="o", label=who)
-        axes.set(xscale="log", xlabel=row.curve, ylabel=row.unit, ylim=(0, None))
+        axes.set(xscale="log", xlabel=row.curve, ylabel=row.unit)
+        if max(costs.values()) > LINEAR_SPAN_MAX * min(costs.values()):
+            axes.set(yscale="log")
+        else:
+            axes.set(ylim=(0, None))
         axes.legend()
     else:
         names = sorted(costs, key=costs.__getitem__, reverse=True)
