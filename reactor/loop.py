@@ -468,13 +468,12 @@ class Loop:
 
     def enrol(self, handler: Handler) -> None:
         """Count *handler* among those that keep the loop going; it has, or is promised, a socket."""
-        if handler not in self.handlers:
-            self.handlers[handler] = None
-            handler._since = self.now
-            if self.debug:
-                self.sites[handler] = _site()
-            if not handler._counts:
-                self.uncounted += 1
+        self.handlers[handler] = None
+        handler._since = self.now
+        if self.debug:
+            self.sites[handler] = _site()
+        if not handler._counts:
+            self.uncounted += 1
 
     def adopt(self, handler: Handler, sock: socket, local: Address | None = None, peer: Address | None = None) -> None:
         """Bind *sock* to *handler* and register it. On an exception the socket is left alone, and the handler is spent."""
