@@ -343,11 +343,6 @@ class Loop:
         self.check()
         self._soon.append((callback, args, owner))
 
-    @property
-    def has_calls(self) -> bool:
-        """Whether calls wait for the next pass."""
-        return bool(self._soon)
-
     def call_threadsafe(
         self, callback: Callable[..., object], *args: Any, idempotent: bool = False, owner: Handler | None = None
     ) -> None:

@@ -64,12 +64,10 @@ if TYPE_CHECKING:
     from reactor.rates import RateGroup, RateLimit
     from reactor.reactor import Reactor
 
-#: Bytes taken by one `recv`.  # libuv, tornado, twisted 64 KiB
+#: Bytes taken by one `recv`, of which there is one in a pass.  # libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
 #: The same, of a stream whose last `recv` was filled: fewer and larger calls, but malloc maps memory for each.  # asyncio
 RECEIVE_BYTES_MAX = 262144
-#: Bytes that one stream receives in one pass, at most, however fast its peer is.  # libuv 2 MiB
-RECEIVE_BYTES_PER_PASS = 1024 * 1024
 #: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
 SEND_BYTES_PER_PASS = 1024 * 1024
 
@@ -435,62 +433,56 @@ class Stream(Handler):
     # What the loop calls
 
     def on_readable(self) -> None:  # noqa: C901, PLR0912  # a call more would cost as much as half of it
-        """Receive, and hand over: once; or, while that much comes at once and nothing else waits, a mebibyte."""
-        received = 0
-        while True:
-            extras = self._extras
-            is_plain = extras is None or extras.is_plain
-            size = self._receives if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
-            if not size:
+        """Receive once, and hand over."""
+        extras = self._extras
+        is_plain = extras is None or extras.is_plain
+        size = self._receives if extras is None or is_plain else extras.receive_size(self, RECEIVE_BYTES)
+        if not size:
+            return
+        try:
+            data = self.sock.recv(size)
+        except OSError as error:
+            if error.errno not in errnos.TRY_AGAIN:
+                self._close(self._broken_by(error))
+            return
+        if self._reading is not _FLOWING or not data:
+            if not data:
+                self._peer_ended()
+            return
+        if len(data) == size or size > RECEIVE_BYTES:
+            self._receives = RECEIVE_BYTES if len(data) < RECEIVE_BYTES else RECEIVE_BYTES_MAX
+        if extras is not None:
+            if is_plain:
+                extras.deadlines.heard = self.reactor.now
+            elif extras.received(self, data):
                 return
+        if self._outgoing is not None:
+            self.on_data(data)
+            return
+        self._outgoing = _HELD
+        self.on_data(data)
+        held = self._outgoing
+        if held is None:
+            return
+        extras = self._extras  # a hook may have asked for some
+        if type(held) is bytes and held and (extras is None or extras.is_plain):
+            # The one write of most hooks: straight to the kernel.
+            self._outgoing = None
             try:
-                data = self.sock.recv(size)
+                sent = self.sock.send(held)
             except OSError as error:
                 if error.errno not in errnos.TRY_AGAIN:
-                    self._close(self._broken_by(error))
-                return
-            if self._reading is not _FLOWING or not data:
-                if not data:
-                    self._peer_ended()
-                return
-            if len(data) == size or size > RECEIVE_BYTES:
-                self._receives = RECEIVE_BYTES if len(data) < RECEIVE_BYTES else RECEIVE_BYTES_MAX
-            if extras is not None:
-                if is_plain:
-                    extras.deadlines.heard = self.reactor.now
-                elif extras.received(self, data):
+                    self._break(error)
                     return
-            if self._outgoing is not None:
-                self.on_data(data)
-                return
-            self._outgoing = _HELD
-            self.on_data(data)
-            held = self._outgoing
-            extras = self._extras  # a hook may have asked for some
-            if type(held) is bytes and held and (extras is None or extras.is_plain):
-                # The one write of most hooks: straight to the kernel.
-                self._outgoing = None
-                try:
-                    sent = self.sock.send(held)
-                except OSError as error:
-                    if error.errno not in errnos.TRY_AGAIN:
-                        self._break(error)
-                        return
-                    sent = 0
-                if extras is not None:
-                    extras.deadlines.moved = self.reactor.time()
-                if sent != len(held):
-                    self._keep(held, sent, was_seen=True)
-                elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
-                    self._pulse()
-            else:
-                self._uncork()
-            if size < RECEIVE_BYTES_MAX or len(data) < size or not self._told & READ or self.reactor.has_calls:
-                return
-            received += size
-            if received >= RECEIVE_BYTES_PER_PASS:
-                return
-            del data, held  # so that the next chunk takes their place: malloc would give back what two have taken, each time
+                sent = 0
+            if extras is not None:
+                extras.deadlines.moved = self.reactor.time()
+            if sent != len(held):
+                self._keep(held, sent, was_seen=True)
+            elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
+                self._pulse()
+        else:
+            self._uncork()
 
     def on_writable(self) -> None:
         """Send what is queued, as far as the kernel takes it."""
