@@ -56,7 +56,7 @@ def contestants(row: Row, options: argparse.Namespace) -> list[str]:
     """Return who takes part in a row; say who is left out because it is not installed."""
     found = []
     for name in row.contestants:
-        if options.only and name != row.ours and name.partition(" @ ")[0] not in options.only:
+        if options.only and name.partition(" @ ")[0] not in (row.ours, *options.only):
             continue
         if (
             options.quick
