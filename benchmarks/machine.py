@@ -29,7 +29,7 @@ CORES = cores()
 
 
 def pin_server(pid: int = 0) -> None:
-    """Have a server stay on the first core."""
+    """Have a server stay on the first core. Before it starts: it would see only the core that the load stays on."""
     os.sched_setaffinity(pid, {CORES[0]})
 
 

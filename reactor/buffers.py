@@ -33,6 +33,8 @@ def byte_count(data: Buffer) -> int:
     Raises:
         UsageError: *data* is not bytes, a bytearray or a contiguous memoryview.
     """
+    if type(data) is bytes:  # most are, and each chunk is asked
+        return len(data)
     if isinstance(data, memoryview):
         if not data.c_contiguous:
             raise UsageError("a stream takes a memoryview that is contiguous; make a copy of this one")
@@ -76,7 +78,7 @@ class Outgoing:
 
     def append(self, data: Buffer, start: int = 0) -> None:
         """Queue *data* from byte *start* on; nothing that its owner does later changes what is sent."""
-        added = (len(data) if type(data) is bytes else byte_count(data)) - start
+        added = byte_count(data) - start
         if added <= 0:
             return
         if type(data) is not bytes or start:

@@ -74,7 +74,7 @@ class Lines(Delimited):
         self._span = len(self.ending or b"\r\n")
 
     def encode(self, message: bytes) -> bytes:
-        size, mark = len(message) if type(message) is bytes else byte_count(message), self._mark
+        size, mark = byte_count(message), self._mark
         if not self.keep:
             line = message + (self.ending or b"\r\n")
         else:

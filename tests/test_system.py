@@ -35,7 +35,7 @@ def test_sockets_are_non_blocking_and_not_inherited(system: System) -> None:
             assert not each.get_inheritable()
 
 
-@pytest.mark.kernel("the operating system's own clock")
+@pytest.mark.kernel("the operating system's own sockets")
 def test_sockets_are_non_blocking_where_they_are_not_made_so(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without SOCK_NONBLOCK, as on macOS, it is set afterwards."""
     monkeypatch.setattr(module, "_NONBLOCK", 0)
@@ -43,6 +43,7 @@ def test_sockets_are_non_blocking_where_they_are_not_made_so(system: System, mon
         assert not sock.getblocking()
 
 
+@pytest.mark.kernel("the operating system's own clock")
 def test_the_clock_goes_on(system: System) -> None:
     """The clock is monotonic, and the thread is this one."""
     before = system.monotonic()

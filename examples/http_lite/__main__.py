@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         urls = (f"http://{each}/" if isinstance(each, Inet) else str(each) for each in door.addresses)
         print(f"serving {shown} on {', '.join(coloured(url, sys.stdout, 36) for url in urls)}", flush=True)
         reactor.run()
-        site.log.flush()
+        site.log.flush()  # what follows may take a while; and who is cut behind it is noted, too
         app.on_end()
         status = 1 if reactor.cut else 0
     site.log.flush()
