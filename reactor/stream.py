@@ -66,8 +66,11 @@ if TYPE_CHECKING:
 
 #: Bytes taken by one `recv`, of which there is one in a pass.  # libuv, tornado, twisted 64 KiB
 RECEIVE_BYTES = 65536
-#: The same, of a stream whose last `recv` was filled: fewer and larger calls, but malloc maps memory for each.  # asyncio
+#: The same, of a stream whose last `recv` was filled: fewer calls, of more memory each.  # asyncio
 RECEIVE_BYTES_MAX = 262144
+# glibc gives a heap's free end back if it is twice as long as the longest block that was mapped by itself and freed, and
+# faults it in again for the next chunk (mallopt(3), M_MMAP_THRESHOLD). After this block, untouched by anybody, 2 MiB stay.
+bytes(4 * RECEIVE_BYTES_MAX)
 #: Bytes that one stream sends in one pass, at most, so that a peer with room for everything starves nobody.
 SEND_BYTES_PER_PASS = 1024 * 1024
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
 import random
 import socket
 import struct
+import subprocess
+import sys
 from array import array
 from collections.abc import Callable, Iterator
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +99,35 @@ def test_bytes_are_handed_over_in_order(reactor: Watched, pair: tuple[socket.soc
 
     assert bytes(stream.received) == data
     assert all(0 < after - before <= RECEIVE_BYTES_MAX for before, after in zip([0, *sizes], sizes, strict=False))
+
+
+#: Takes and drops, again and again, what three filled receives would; prints how many pages the kernel had to find for it.
+CHUNKS_COME_AND_GO = """
+from resource import RUSAGE_SELF, getrusage
+from reactor.stream import RECEIVE_BYTES_MAX
+before = 0
+for _ in range(100):
+    chunks = [b"x" * RECEIVE_BYTES_MAX for _ in range(3)]
+    before = before or getrusage(RUSAGE_SELF).ru_minflt
+    del chunks
+print(getrusage(RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.kernel("a process of its own")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the malloc of glibc")
+def test_memory_of_large_chunks_stays_with_the_process() -> None:
+    """What was received is dropped and its memory used again; malloc need not ask the kernel for each chunk."""
+    settings = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES" and name[:7] != "MALLOC_"}
+    done = subprocess.run(
+        [sys.executable, "-c", CHUNKS_COME_AND_GO],
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert int(done.stdout) < RECEIVE_BYTES_MAX // PAGESIZE  # not even those of one chunk, of nearly 300
 
 
 @pytest.mark.kernel("the simulated buffers hold less than two receives")
