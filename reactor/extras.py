@@ -75,6 +75,11 @@ class Extras:
         """Whether there are deadlines at most, which have only to know when bytes moved: no rate, no pipe, no instrument."""
         return self.pipe is None and self._reads is None and self._writes is None and not self.is_watched
 
+    @property
+    def sends_freely(self) -> bool:
+        """The same of what goes out, on which a pipe has no bearing."""
+        return self._writes is None and not self.is_watched
+
     # Deadlines
 
     def arm(self, stream: Stream) -> None:

@@ -20,7 +20,7 @@ import attrs
 
 from reactor import errnos
 from reactor.addresses import Address, Inet, from_kernel
-from reactor.buffers import Buffer, OnSent, Outgoing, Piece, byte_count
+from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW, Buffer, OnSent, Outgoing, Piece, byte_count
 from reactor.errors import (
     LOCAL_CLOSE,
     PEER_END,
@@ -97,7 +97,7 @@ class Stream(Handler):
 
     _reading: Reading = attrs.field(init=False, repr=False, default=Reading.IDLE)
     _writing: Writing = attrs.field(init=False, repr=False, default=Writing.IDLE)
-    # None while nothing is queued; bytes while `on_data` runs: `_HELD`, then what it has written, if that is one chunk.
+    # None while nothing is queued; bytes while `on_data` runs: `_HELD`, then what it has written, if one chunk or short.
     _outgoing: Outgoing | bytes | None = attrs.field(init=False, repr=False, default=None)
     _extras: Extras | None = attrs.field(init=False, repr=False, default=None)
     _receives: int = attrs.field(init=False, repr=False, default=RECEIVE_BYTES)
@@ -229,25 +229,19 @@ class Stream(Handler):
             self.reactor.check()
         outgoing = self._outgoing
         if outgoing is not None:
-            if outgoing is _HELD and on_sent is None and type(data) is bytes:
-                self._outgoing = data
-                return True
+            if on_sent is None and type(data) is bytes:
+                if outgoing is _HELD:
+                    self._outgoing = data
+                    return True
+                if type(outgoing) is bytes and len(outgoing) < JOIN_BYTES_BELOW and len(data) <= BLOCK_BYTES_MAX:
+                    self._outgoing = outgoing + data
+                    return True
             return self._queue(data, on_sent)
-        if on_sent is not None or self._extras is not None:
+        extras = self._extras
+        if on_sent is not None or not (extras is None or extras.sends_freely):
             return self._queue(data, on_sent)
         size = len(data) if type(data) is bytes else byte_count(data)
-        if not size:
-            return True
-        try:
-            sent = self.sock.send(data)
-        except OSError as error:
-            if error.errno not in errnos.TRY_AGAIN:
-                self._break(error)
-                return False
-            sent = 0
-        if sent == size:
-            return True
-        return self._keep(data, sent)
+        return not size or self._send_now(data, size)
 
     def writelines(self, chunks: Iterable[Buffer], on_sent: OnSent | None = None) -> bool:
         """Like `write` for all *chunks*, in order, in as few calls of the kernel as it takes."""
@@ -435,7 +429,7 @@ class Stream(Handler):
 
     # What the loop calls
 
-    def on_readable(self) -> None:  # noqa: C901, PLR0912  # a call more would cost as much as half of it
+    def on_readable(self) -> None:  # noqa: C901  # a call more would cost as much as half of it
         """Receive once, and hand over."""
         extras = self._extras
         is_plain = extras is None or extras.is_plain
@@ -465,26 +459,10 @@ class Stream(Handler):
         self._outgoing = _HELD
         self.on_data(data)
         held = self._outgoing
-        if held is None:
-            return
-        extras = self._extras  # a hook may have asked for some
-        if type(held) is bytes and held and (extras is None or extras.is_plain):
-            # The one write of most hooks: straight to the kernel.
+        if type(held) is bytes and held and (self._extras is None or self._extras.sends_freely):
             self._outgoing = None
-            try:
-                sent = self.sock.send(held)
-            except OSError as error:
-                if error.errno not in errnos.TRY_AGAIN:
-                    self._break(error)
-                    return
-                sent = 0
-            if extras is not None:
-                extras.deadlines.moved = self.reactor.time()
-            if sent != len(held):
-                self._keep(held, sent, was_seen=True)
-            elif sent > _PULSE_BYTES_MIN and sent > self.limits.high:
-                self._pulse()
-        else:
+            self._send_now(held, len(held), was_seen=True)
+        elif held is not None:
             self._uncork()
 
     def on_writable(self) -> None:
@@ -660,7 +638,24 @@ class Stream(Handler):
         self.reactor.note_queued(outgoing.size - size)
         return self._queued(outgoing, was_idle, on_sent)
 
-    def _keep(self, data: bytes | Buffer, start: int, *, was_seen: bool = False) -> bool:
+    def _send_now(self, data: Buffer, size: int, *, was_seen: bool = False) -> bool:
+        """Offer the kernel *data*, of *size* bytes; queue what it does not take. *was_seen*: it was held back before."""
+        try:
+            sent = self.sock.send(data)
+        except OSError as error:
+            if error.errno not in errnos.TRY_AGAIN:
+                self._break(error)
+                return False
+            sent = 0
+        if self._extras is not None:
+            self._extras.deadlines.moved = self.reactor.time()
+        if sent != size:
+            return self._keep(data, sent, was_seen=was_seen)
+        if was_seen and size > _PULSE_BYTES_MIN and size > self.limits.high:
+            self._pulse()
+        return True
+
+    def _keep(self, data: Buffer, start: int, *, was_seen: bool) -> bool:
         """Queue what the kernel has not taken of *data*, all of which may have been seen in the queue."""
         outgoing = self._real_queue()
         outgoing.append(data, start)
@@ -699,17 +694,19 @@ class Stream(Handler):
 
     def _uncork(self) -> None:
         """Send what was held back."""
-        outgoing = self._outgoing
-        if outgoing is _HELD:
+        held, extras = self._outgoing, self._extras
+        if held is None or held is _HELD:
             self._outgoing = None
             return
-        if outgoing is None:
+        if type(held) is bytes and (extras is None or extras.sends_freely):
+            self._outgoing = None
+            self._send_now(held, len(held), was_seen=True)
             return
         outgoing = self._real_queue()
         if outgoing.corked:
             outgoing.corked = False
-            if self._extras is not None:
-                self._extras.begin_sending(self)
+            if extras is not None:
+                extras.begin_sending(self)
             was_high = outgoing.size > self.limits.high
             self._flush(outgoing)
             if self._outgoing is outgoing:

@@ -33,6 +33,7 @@ from reactor import (
     StreamClosed,
     UsageError,
 )
+from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW
 from reactor.stream import RECEIVE_BYTES, RECEIVE_BYTES_MAX
 from tests.kit import (
     PAIRS,
@@ -104,6 +105,7 @@ def test_bytes_are_handed_over_in_order(reactor: Watched, pair: tuple[socket.soc
 #: Takes and drops, again and again, what three filled receives would; prints how many pages the kernel had to find for it.
 CHUNKS_COME_AND_GO = """
 from resource import RUSAGE_SELF, getrusage
+from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW
 from reactor.stream import RECEIVE_BYTES_MAX
 before = 0
 for _ in range(100):
@@ -1104,17 +1106,43 @@ def test_a_shut_down_stream_flushes(reactor: Watched, pair: tuple[socket.socket,
 # Holding back, and files
 
 
-def test_what_on_data_writes_is_sent_together(faulty: Watched, tcp: tuple[socket.socket, socket.socket]) -> None:
-    """A hundred writes in one `on_data` are one call of the kernel."""
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [b"%02d" % number for number in range(100)],
+        [b"%04d" % number for number in range(1000)],
+        [b"head", b"b" * BLOCK_BYTES_MAX],
+        [b"head", b"b" * (BLOCK_BYTES_MAX + 1)],
+        [b"h" * JOIN_BYTES_BELOW, b"body"],
+        [b"", b"a", b"", bytearray(b"b"), b"c"],
+    ],
+    ids=["few", "many", "a block", "more than a block", "a long head", "a bytearray"],
+)
+@pytest.mark.parametrize("has_deadline", [False, True])
+def test_what_on_data_writes_is_sent_together(
+    faulty: Watched, tcp: tuple[socket.socket, socket.socket], chunks: list[bytes], *, has_deadline: bool
+) -> None:
+    """However many writes there are in one `on_data`, and however long they are: they are one call of the kernel."""
     stream = attach(faulty, tcp[0])
+    if has_deadline:
+        stream.deadline("idle", 60)
+
+    def write_all(stream: Recorder) -> None:
+        for chunk in chunks:
+            stream.write(chunk)
+        held.append(stream.buffered)
+
+    held: list[int] = []
+    stream.act["data"] = write_all
     calls = faulty.system.calls  # type: ignore[attr-defined]
-    stream.act["data"] = lambda stream: [stream.write(b"%02d" % number) for number in range(100)]
     before = calls["send"]
     tcp[1].send(b"go")
     faulty.until(lambda: stream.received)
+    size = sum(map(len, chunks))
+    assert (held, stream.buffered, faulty.queued) == ([size], 0, 0)
     assert calls["send"] == before + 1
-    assert tcp[1].recv(1000) == b"".join(b"%02d" % number for number in range(100))
     stream.close()
+    assert read_all(tcp[1]) == b"".join(chunks)
     tcp[1].close()
     faulty.until_closed(stream)
 
