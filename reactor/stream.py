@@ -229,11 +229,13 @@ class Stream(Handler):
             self.reactor.check()
         outgoing = self._outgoing
         if outgoing is not None:
-            if on_sent is None and type(data) is bytes:
-                if outgoing is _HELD:
+            if on_sent is None and type(outgoing) is bytes:
+                if type(data) is not bytes and byte_count(data) <= BLOCK_BYTES_MAX:
+                    data = bytes(data)
+                if outgoing is _HELD and type(data) is bytes:
                     self._outgoing = data
                     return True
-                if type(outgoing) is bytes and len(outgoing) < JOIN_BYTES_BELOW and len(data) <= BLOCK_BYTES_MAX:
+                if len(outgoing) < JOIN_BYTES_BELOW and type(data) is bytes and len(data) <= BLOCK_BYTES_MAX:
                     self._outgoing = outgoing + data
                     return True
             return self._queue(data, on_sent)
@@ -245,21 +247,23 @@ class Stream(Handler):
 
     def writelines(self, chunks: Iterable[Buffer], on_sent: OnSent | None = None) -> bool:
         """Like `write` for all *chunks*, in order, in as few calls of the kernel as it takes."""
-        with self.corked():
+        began = self._cork()
+        try:
             went = all(map(self.write, chunks))
             return went if on_sent is None else self.write(b"", on_sent)
+        finally:
+            if began:
+                self._uncork()
 
     @contextmanager
     def corked(self) -> Iterator[None]:
         """While this lasts, hold back what is written; then send it together. Inside `on_data` that is so by itself."""
-        if self._outgoing is not None or self._writing is not _OPEN:
-            yield  # queued or held already
-            return
-        self._outgoing = _HELD
+        began = self._cork()
         try:
             yield
         finally:
-            self._uncork()
+            if began:
+                self._uncork()
 
     def send_file(self, file: Any, offset: int = 0, count: int | None = None, on_sent: OnSent | None = None) -> bool:
         """Send *count* bytes of a *file* from *offset* on, behind what was written before, without reading it into memory.
@@ -690,6 +694,13 @@ class Stream(Handler):
             self._pressure = move(PRESSURE, self._pressure, PressureEvent.RISE)
             self.call_soon(self._tell_pause)
         self.refresh()
+        return True
+
+    def _cork(self) -> bool:
+        """Hold back what is written from now on; False if it is queued or held back already."""
+        if self._outgoing is not None or self._writing is not _OPEN:
+            return False
+        self._outgoing = _HELD
         return True
 
     def _uncork(self) -> None:

@@ -33,7 +33,7 @@ from reactor import (
     StreamClosed,
     UsageError,
 )
-from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW
+from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW, Buffer
 from reactor.stream import RECEIVE_BYTES, RECEIVE_BYTES_MAX
 from tests.kit import (
     PAIRS,
@@ -105,7 +105,7 @@ def test_bytes_are_handed_over_in_order(reactor: Watched, pair: tuple[socket.soc
 #: Takes and drops, again and again, what three filled receives would; prints how many pages the kernel had to find for it.
 CHUNKS_COME_AND_GO = """
 from resource import RUSAGE_SELF, getrusage
-from reactor.buffers import BLOCK_BYTES_MAX, JOIN_BYTES_BELOW
+from reactor.buffers import Buffer, BLOCK_BYTES_MAX, JOIN_BYTES_BELOW
 from reactor.stream import RECEIVE_BYTES_MAX
 before = 0
 for _ in range(100):
@@ -1114,13 +1114,14 @@ def test_a_shut_down_stream_flushes(reactor: Watched, pair: tuple[socket.socket,
         [b"head", b"b" * BLOCK_BYTES_MAX],
         [b"head", b"b" * (BLOCK_BYTES_MAX + 1)],
         [b"h" * JOIN_BYTES_BELOW, b"body"],
-        [b"", b"a", b"", bytearray(b"b"), b"c"],
+        [b"", bytearray(b"a"), b"", memoryview(array("H", [0x6262])), b"c"],
+        [bytearray(BLOCK_BYTES_MAX + 1), b"tail"],
     ],
-    ids=["few", "many", "a block", "more than a block", "a long head", "a bytearray"],
+    ids=["few", "many", "a block", "more than a block", "a long head", "of all kinds", "a bytearray"],
 )
 @pytest.mark.parametrize("has_deadline", [False, True])
 def test_what_on_data_writes_is_sent_together(
-    faulty: Watched, tcp: tuple[socket.socket, socket.socket], chunks: list[bytes], *, has_deadline: bool
+    faulty: Watched, tcp: tuple[socket.socket, socket.socket], chunks: list[Buffer], *, has_deadline: bool
 ) -> None:
     """However many writes there are in one `on_data`, and however long they are: they are one call of the kernel."""
     stream = attach(faulty, tcp[0])
@@ -1138,7 +1139,7 @@ def test_what_on_data_writes_is_sent_together(
     before = calls["send"]
     tcp[1].send(b"go")
     faulty.until(lambda: stream.received)
-    size = sum(map(len, chunks))
+    size = len(b"".join(chunks))
     assert (held, stream.buffered, faulty.queued) == ([size], 0, 0)
     assert calls["send"] == before + 1
     stream.close()
