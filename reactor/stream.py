@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from math import inf
 from socket import SHUT_WR, SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -247,23 +247,13 @@ class Stream(Handler):
 
     def writelines(self, chunks: Iterable[Buffer], on_sent: OnSent | None = None) -> bool:
         """Like `write` for all *chunks*, in order, in as few calls of the kernel as it takes."""
-        began = self._cork()
-        try:
+        with self.corked():
             went = all(map(self.write, chunks))
             return went if on_sent is None else self.write(b"", on_sent)
-        finally:
-            if began:
-                self._uncork()
 
-    @contextmanager
-    def corked(self) -> Iterator[None]:
+    def corked(self) -> AbstractContextManager[None]:
         """While this lasts, hold back what is written; then send it together. Inside `on_data` that is so by itself."""
-        began = self._cork()
-        try:
-            yield
-        finally:
-            if began:
-                self._uncork()
+        return _Corked(self)
 
     def send_file(self, file: Any, offset: int = 0, count: int | None = None, on_sent: OnSent | None = None) -> bool:
         """Send *count* bytes of a *file* from *offset* on, behind what was written before, without reading it into memory.
@@ -433,7 +423,7 @@ class Stream(Handler):
 
     # What the loop calls
 
-    def on_readable(self) -> None:  # noqa: C901  # a call more would cost as much as half of it
+    def on_readable(self) -> None:  # noqa: C901  # once for each message: a call more is a tenth of it
         """Receive once, and hand over."""
         extras = self._extras
         is_plain = extras is None or extras.is_plain
@@ -462,12 +452,7 @@ class Stream(Handler):
             return
         self._outgoing = _HELD
         self.on_data(data)
-        held = self._outgoing
-        if type(held) is bytes and held and (self._extras is None or self._extras.sends_freely):
-            self._outgoing = None
-            self._send_now(held, len(held), was_seen=True)
-        elif held is not None:
-            self._uncork()
+        self._uncork()
 
     def on_writable(self) -> None:
         """Send what is queued, as far as the kernel takes it."""
@@ -696,22 +681,15 @@ class Stream(Handler):
         self.refresh()
         return True
 
-    def _cork(self) -> bool:
-        """Hold back what is written from now on; False if it is queued or held back already."""
-        if self._outgoing is not None or self._writing is not _OPEN:
-            return False
-        self._outgoing = _HELD
-        return True
-
     def _uncork(self) -> None:
         """Send what was held back."""
         held, extras = self._outgoing, self._extras
-        if held is None or held is _HELD:
+        if type(held) is bytes and (not held or extras is None or extras.sends_freely):
             self._outgoing = None
+            if held:
+                self._send_now(held, len(held), was_seen=True)
             return
-        if type(held) is bytes and (extras is None or extras.sends_freely):
-            self._outgoing = None
-            self._send_now(held, len(held), was_seen=True)
+        if held is None:
             return
         outgoing = self._real_queue()
         if outgoing.corked:
@@ -877,6 +855,24 @@ class Stream(Handler):
         if address is None:
             raise NotConnected(f"{type(self).__name__} has no addresses: it is not connected, or was reset at once")
         return address
+
+
+@attrs.define(eq=False)
+class _Corked:
+    """What `Stream.corked` returns. Made for each answer, which `contextlib.contextmanager` is too slow for."""
+
+    _stream: Stream
+    _began: bool = attrs.field(default=False, init=False)
+
+    def __enter__(self) -> None:
+        stream = self._stream
+        if stream._outgoing is None and stream._writing is _OPEN:  # else it is queued or held back already
+            stream._outgoing = _HELD
+            self._began = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._began:
+            self._stream._uncork()
 
 
 #: Ends that the writing program has brought about itself. Of others it need not know yet.

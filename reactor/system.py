@@ -436,7 +436,7 @@ def close(sock: socket.socket, *, reset: bool = False) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         except OSError:
             pass
-    try:  # noqa: SIM105  # as above
+    try:  # noqa: SIM105  # a context manager would cost more than the call
         sock.close()
     except OSError:  # BSDs report the peer's reset here; the descriptor is gone all the same
         pass

@@ -117,7 +117,7 @@ print(getrusage(RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.kernel("a process of its own")
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about the malloc of glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other mallocs keep memory by rules of their own")
 def test_memory_of_large_chunks_stays_with_the_process() -> None:
     """What was received is dropped and its memory used again; malloc need not ask the kernel for each chunk."""
     settings = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES" and name[:7] != "MALLOC_"}
